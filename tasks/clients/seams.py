@@ -1,0 +1,46 @@
+"""Time, randomness and stopping, as seams: tests never sleep, and every wait can be ended."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+from tasks.clients.verdicts import error
+
+
+class Pace:
+    """The clock, the dice and the stop signal of one run; shared by all its threads."""
+
+    def __init__(self, stop: threading.Event | None = None) -> None:
+        self.stop = stop or threading.Event()
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never jumps."""
+        return time.monotonic()
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def uniform(self, low: float, high: float) -> float:
+        """A random number between the two."""
+        return random.uniform(low, high)  # noqa: S311  (jitter, not a secret)
+
+    def wait(self, seconds: float) -> None:
+        """Wait, or raise the `stopped` error as soon as the run is asked to stop."""
+        self.stop.wait(max(0.0, seconds))
+        self.check()
+
+    def check(self) -> None:
+        """Raise the `stopped` error when the run was asked to stop."""
+        if self.stop.is_set():
+            raise error("stopped")
+
+    def backoff(self, attempt: int, *, base: float = 0.5, ceiling: float = 60.0) -> float:
+        """Seconds to wait before attempt number `attempt` (1 is the first retry): full jitter.
+
+        Full jitter (uniform from 0 to the exponential ceiling) spreads a crowd of workers best:
+        https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+        """
+        return self.uniform(0.0, min(ceiling, base * 2.0**attempt))

@@ -1,0 +1,189 @@
+"""The words of the design as frozen types: dataset, source, transfer, outcome.
+
+Nothing here knows Prefect, Alyx or a protocol; everything is small, picklable and JSON-able.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Json = dict[str, Any]
+
+
+class State(StrEnum):
+    """What became of one transfer."""
+
+    PUBLISHED = "published"
+    PRESENT = "present"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """One Alyx file record: a dataset's place on one repository.
+
+    Attributes:
+        repository: Name of the data repository.
+        relative_path: Path as registered, `subject/date/number[/collection][/#revision#]/name`, raw.
+        exists: What Alyx believes; None where the catalogue does not say.
+        json: The record's own free-form field (kachery addresses may lie there).
+    """
+
+    repository: str
+    relative_path: str
+    exists: bool | None = True
+    json: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One Alyx dataset, as every catalogue answers it.
+
+    Attributes:
+        id: Dataset UUID, lower case with hyphens.
+        session: Session UUID, or None for aggregates.
+        lab: Name of the lab, or None where unknown.
+        path: Local path under the root, where ONE puts it, POSIX separators, not yet checked for safety.
+        size: Bytes as registered, or None.
+        digest: Hex digits as registered, dashes removed, lower case; "" where Alyx has none.
+        revision: Name of the revision, "" for none.
+        records: Where the bytes may lie.
+    """
+
+    id: str
+    session: str | None
+    lab: str | None
+    path: str
+    size: int | None
+    digest: str
+    revision: str = ""
+    records: tuple[FileRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One place a dataset's bytes can be had from."""
+
+    protocol: str
+    repository: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A dataset, its sources in order of precedence, and its destination under the root."""
+
+    dataset: str
+    path: str
+    size: int | None
+    digest: str
+    sources: tuple[Source, ...]
+    lab: str | None = None
+    session: str | None = None
+
+    def to_json(self) -> Json:
+        """Return plain types, for a plan on disk."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Json) -> Self:
+        """Rebuild what :meth:`to_json` wrote."""
+        return cls(**{**row, "sources": tuple(Source(**source) for source in row["sources"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A dataset that the plan leaves out, and why."""
+
+    dataset: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one transfer; one line of ``--json``.
+
+    Attributes:
+        source: Repository that gave the bytes, or the last one asked; "" where none was.
+        bytes: Bytes received over the network, thrown-away attempts included.
+        attempts: Requests for bytes that were sent.
+        verified: "md5", "sha1" or "size" for files on disk, "" otherwise.
+    """
+
+    dataset: str
+    path: str
+    state: State
+    source: str = ""
+    protocol: str = ""
+    bytes: int = 0
+    attempts: int = 0
+    verdict: str = ""
+    reason: str = ""
+    next_step: str = ""
+    size: int | None = None
+    digest: str = ""
+    verified: str = ""
+    mtime_ns: int | None = None
+
+    def to_json(self) -> Json:
+        """Return the public record: the keys of the ``--json`` contract, in its order."""
+        keys = ("dataset", "path", "state", "source", "protocol", "bytes", "attempts", "verdict", "reason")
+        return {key: getattr(self, key) for key in keys}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The one numeric line of a run: the same in log, artifact, event and JSON."""
+
+    files: int = 0
+    bytes: int = 0
+    published: int = 0
+    present: int = 0
+    skipped: int = 0
+    failed: int = 0
+    retried: int = 0
+    seconds: float = 0.0
+    #: Set where the run had to stop early (disk full, credentials refused); not part of the line.
+    stopped: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome], *, seconds: float = 0.0) -> Self:
+        """Count outcomes; `retried` is the number of files that needed more than one request."""
+        files = moved = retried = 0
+        counts = dict.fromkeys(State, 0)
+        for outcome in outcomes:
+            files += 1
+            moved += outcome.bytes
+            counts[outcome.state] += 1
+            retried += outcome.attempts > 1
+        return cls(
+            files,
+            moved,
+            counts[State.PUBLISHED],
+            counts[State.PRESENT],
+            counts[State.SKIPPED],
+            counts[State.FAILED],
+            retried,
+            round(seconds, 3),
+        )
+
+    def __add__(self, other: Summary) -> Summary:
+        """Sum counts; seconds are the longer of the two, for batches run side by side."""
+        names = [f.name for f in fields(self) if f.type == "int"]
+        sums = {name: getattr(self, name) + getattr(other, name) for name in names}
+        return Summary(**sums, seconds=max(self.seconds, other.seconds), stopped=self.stopped or other.stopped)
+
+    def to_json(self) -> Json:
+        """Return the eight public numbers."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "stopped"}
+
+    def line(self) -> str:
+        """Return the one line that every run ends with."""
+        return " ".join(f"{key}={value}" for key, value in self.to_json().items())
