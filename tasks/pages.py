@@ -66,10 +66,10 @@ class Page:
         Raises:
             DownloadError: `alyx-url`: it is something else.
         """
-        rows = answer.get("results") if isinstance(answer, dict) else answer
-        count = answer.get("count") if isinstance(answer, dict) else len(rows or ())
+        paged = answer if isinstance(answer, dict) else {"count": 0, "results": answer}
+        count, rows = paged.get("count"), paged.get("results")
         if isinstance(rows, list) and isinstance(count, int) and all(isinstance(row, dict) for row in rows):
-            return cls(count, rows)
+            return cls(count if paged is answer else len(rows), rows)
         raise error("alyx-url", "The answer to a list is no list of records.")
 
     @property
@@ -169,7 +169,7 @@ def _checked(alyx: Pages, endpoint: str, filters: Mapping[str, Any], keys: tuple
     for _ in range(_ATTEMPTS):
         page = alyx.page(endpoint, **limits)
         rows = page.by_key()
-        if page.full or (len(rows) == page.count and all(_is_within(row, keys) for row in rows)):
+        if (page.full or len(rows) == page.count) and all(_is_within(row, keys) for row in rows):
             return page
     raise _incomplete(endpoint, page)
 
