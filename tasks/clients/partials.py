@@ -72,7 +72,13 @@ def identity(expected: Expected, address: str) -> str:
 
 @dataclass(slots=True)
 class Partial:
-    """A claimed partial: its file, how much of it there is, and the running digest of exactly that much."""
+    """A claimed partial: its file, how much of it there is, and the running digest of exactly that much.
+
+    Attributes:
+        validator: Short hash of the ETag or Last-Modified that the bytes came with; "" where unknown.
+        source: Address that the bytes came from in this process.
+        if_range: The validator as `If-Range` may carry it; "" where there is no strong one.
+    """
 
     path: Path
     expected: Expected
@@ -82,6 +88,7 @@ class Partial:
     head: bytes = b""
     validator: str = ""
     source: str = ""
+    if_range: str = ""
     _hash: _Hash | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +122,8 @@ class Partial:
         """Throw all bytes away and begin again."""
         os.ftruncate(self.fd, 0)
         os.lseek(self.fd, 0, os.SEEK_SET)
-        self.size, self.head, self.validator, self._hash = 0, b"", "", self.expected.hasher()
+        self.size, self.head, self._hash = 0, b"", self.expected.hasher()
+        self.validator = self.source = self.if_range = ""
 
     def remember(self, validator: str) -> None:
         """Keep which version of the object these bytes come from, on disk too where no digest could tell."""
@@ -209,7 +217,10 @@ class Partials:
         host = _host(name)
         if host == FREE:
             return True
-        _, pid, born, _ = name.split(".")[1].split("-")
+        who = name.split(".")[1]
+        if who.startswith(f"{_process(os.getpid())}-"):
+            return False
+        _, pid, born, _ = who.split("-")
         if host == machine():
             return not _alive(int(pid), float(born.replace("_", ".")))
         return self._lease_is_over(self.directory / name)
