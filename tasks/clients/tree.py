@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from tasks.clients.seams import Disk
 from tasks.clients.verdicts import error, os_error
@@ -100,6 +100,12 @@ class Tree:
             self.disk.mkdir(part, fd)
             self.disk.fsync(fd)
         return os.open(part, _DIRECTORY, dir_fd=fd)
+
+    def open(self, relative: str) -> BinaryIO:
+        """Open a regular file below the root for reading, without following a symlink."""
+        path = PurePosixPath(relative)
+        with self.directory(path.parent, create=False) as fd:
+            return os.fdopen(os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd), "rb")
 
     def stat(self, relative: str) -> os.stat_result | None:
         """Stat a regular file below the root without following a symlink; None where there is none."""
