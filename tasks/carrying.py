@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.clients.publish import Published
     from tasks.clients.tree import Tree
     from tasks.model import Source, Transfer
-    from tasks.sources import Sources
+    from tasks.switchboard import Switchboard
 
 _BLOCK = 1 << 20
 #: A source that refuses its credentials is done with; the other sources may still have the file.
@@ -39,7 +39,7 @@ class Carrier:
 
     tree: Tree
     partials: Partials
-    sources: Sources
+    switchboard: Switchboard
 
     def carry(self, transfer: Transfer) -> Carried | Outcome:
         """Prove what lies at the final name, or fetch the bytes into a proven partial.
@@ -76,7 +76,7 @@ class Carrier:
         hasher, size, head = expected.hasher(), 0, b""
         with self.tree.open(path) as file:
             while block := file.read(_BLOCK):
-                self.sources.pace.check()
+                self.switchboard.pace.check()
                 head = head or block[:HEAD_BYTES]
                 size += len(block)
                 if hasher:
@@ -103,11 +103,11 @@ class _Way:
 
         So a transient fault costs no wait while another source can go on where the first one stopped.
         """
-        sources = self.carrier.sources
-        candidates = sources.order(self.transfer.sources)
+        switchboard = self.carrier.switchboard
+        candidates = switchboard.order(self.transfer.sources)
         for impatient in (True, False) if len(candidates) > 1 else (False,):
             for source in list(candidates):
-                if self._ask(source, expected, attempts=1 if impatient else sources.options.attempts):
+                if self._ask(source, expected, attempts=1 if impatient else switchboard.options.attempts):
                     assert self.partial is not None  # noqa: S101  (`_ask` claimed it; for the type checker)
                     return Carried(self.transfer, self.partial, source, self.receipt)
                 if self.failures[source].verdict is not Verdict.RETRY:
@@ -115,16 +115,16 @@ class _Way:
         raise self._why()
 
     def _ask(self, source: Source, expected: Expected, *, attempts: int) -> bool:
-        sources = self.carrier.sources
+        switchboard = self.carrier.switchboard
         try:
-            client = sources.client(source)
+            client = switchboard.client(source)
             if not isinstance(client, StreamingClient):
                 raise error("not-addressable", f"{source.protocol} does not move single files.")
             client.fetch(source.address, self._claim(source, expected), receipt=self.receipt, attempts=attempts)
         except DownloadError as failure:
             self._note(source, failure)
             return False
-        sources.note(source, None)
+        switchboard.note(source, None)
         return True
 
     def _claim(self, source: Source, expected: Expected) -> Partial:
@@ -137,7 +137,7 @@ class _Way:
 
     def _note(self, source: Source, failure: DownloadError) -> None:
         self.failures[source] = failure
-        self.carrier.sources.note(source, failure)
+        self.carrier.switchboard.note(source, failure)
         if failure.verdict is Verdict.SKIP_FILE:
             raise failure
         if failure.verdict is Verdict.STOP_RUN and failure.code not in _CLOSES_A_SOURCE:

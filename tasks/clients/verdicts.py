@@ -235,6 +235,12 @@ RULES: dict[str, Rule] = {
         "Check the disk or the file server behind the root; then run again.",
     ),
     "stopped": _row("STOP_RUN", "RUN", "The run was asked to stop.", "Run again: it resumes where it stopped."),
+    "prefect-server": _row(
+        "RETRY",
+        "RUN",
+        "The local Prefect server does not come up.",
+        "Look into the log, or set PREFECT_API_URL to a server that runs.",
+    ),
     # --- Alyx ---------------------------------------------------------------------------------------
     "alyx-unreachable": _row(
         "RETRY", "RUN", "Alyx cannot be reached.", "Check ALYX_URL, the network and the VPN; then try again."

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _TROUBLE = 3
 
 
-class Sources:
+class Switchboard:
     """The clients of one run: one a protocol and repository, shared by all threads.
 
     A repository that refuses its credentials is closed: it is not asked again. One that keeps failing is
