@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-DATA = random.Random(7).randbytes(1 << 20)  # noqa: S311  (bytes to move, no secret)
+DATA = random.Random(7).randbytes(1 << 20)
 SIZE = len(DATA)
 HALF = SIZE // 2
 REST = {"Range": f"bytes={HALF}-"}
