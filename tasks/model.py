@@ -5,7 +5,7 @@ Nothing here knows Prefect, Alyx or a protocol; everything is small, picklable a
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -90,7 +90,8 @@ class Transfer:
 
     def to_json(self) -> Json:
         """Return plain types, for a plan on disk."""
-        return asdict(self)
+        row = {name: getattr(self, name) for name in self.__slots__}
+        return row | {"sources": [{name: getattr(s, name) for name in s.__slots__} for s in self.sources]}
 
     @classmethod
     def from_json(cls, row: Json) -> Self:
@@ -142,11 +143,8 @@ class Outcome:
         return {key: getattr(self, key) for key in keys}
 
 
-class Stat(NamedTuple):
-    """A regular file's size and time of change, as the disk says."""
-
-    size: int
-    mtime_ns: int
+#: A regular file's size and time of change in nanoseconds, as the disk says.
+Stat = tuple[int, int]
 
 
 class Proof(NamedTuple):

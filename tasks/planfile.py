@@ -5,20 +5,22 @@ A batch is a run of lines, so a task run that gets the file's path and a number 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from tasks.clients.paths import OURS
-from tasks.clients.verdicts import error
+from tasks.clients.tree import OURS, Tree
+from tasks.clients.verdicts import error, os_error
 from tasks.model import Skip, Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tasks.model import Json
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     Read = Callable[[int, int], bytes]
 
 FORMAT = 1
+_HALF = ".half"
 _COPY = 1 << 20
+_IN_MEMORY = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Share:
     """What one protocol of one repository is asked for first."""
 
     protocol: str
@@ -77,11 +81,32 @@ class Space:
         return self.needed <= self.free
 
 
-class Present(NamedTuple):
-    """A dataset whose file is on disk, proven, unchanged."""
+class Spool:
+    """Lines in the making: in memory while they are few, in a nameless temporary file beyond."""
 
-    dataset: str
-    path: str
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  (it lives as long as its plan)
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def put(self, row: bytes) -> int:
+        """Append a row, and return where it begins."""
+        self._file.seek(self.size)
+        self._file.write(row)
+        self._digest.update(row)
+        self.size += len(row)
+        return self.size - len(row)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return some bytes."""
+        self._file.seek(offset)
+        return self._file.read(length)
+
+    def name(self, root: str) -> str:
+        """Name the content, together with where it goes."""
+        digest = self._digest.copy()
+        digest.update(os.fsencode(root))
+        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +121,11 @@ class Plan:
         check: On disk but not known to be proven: verified and adopted, and fetched only if that fails.
         present: Proven on disk, nothing to do.
         skipped: Left out, each with a reason.
-        routes: What each source is asked for first, largest share first.
+        shares: What each source is asked for first, largest share first.
         space: Room on disk.
         batches: The transfers, a task run each.
         skip_lines: The skips.
-        present_files: The present ones; not saved, so empty in a loaded plan.
+        present_files: Paths of the present ones by dataset; not saved, so empty in a loaded plan.
     """
 
     id: str
@@ -110,12 +135,12 @@ class Plan:
     check: Total
     present: Total
     skipped: int
-    routes: tuple[Route, ...]
+    shares: tuple[Share, ...]
     space: Space
     batches: tuple[Lines, ...]
     skip_lines: tuple[Lines, ...]
     read: Read = field(compare=False, repr=False)
-    present_files: tuple[Present, ...] = field(default=(), compare=False, repr=False)
+    present_files: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def transfers(self, batch: int) -> list[Transfer]:
         """Return one batch's transfers, large files first."""
@@ -129,7 +154,7 @@ class Plan:
         """Return the header: everything but the lines."""
         header = {"plan": FORMAT, "id": self.id, "root": self.root, "catalogue": self.catalogue}
         parts = ("fetch", "check", "present", "space")
-        tuples = ("routes", "batches", "skip_lines")
+        tuples = ("shares", "batches", "skip_lines")
         return (
             header
             | {name: asdict(getattr(self, name)) for name in parts}
@@ -137,19 +162,23 @@ class Plan:
             | {name: [asdict(row) for row in getattr(self, name)] for name in tuples}
         )
 
-    def save(self, folder: Path | None = None) -> Path:
-        """Write the plan, whole or not at all, and return its path.
-
-        Args:
-            folder: `<root>/.prefect-alyx/plans` by default; made if it is not there.
+    def save(self) -> Path:
+        """Write the plan under its root, whole or not at all, and return its path.
 
         Raises:
-            OSError: As the disk says; no half plan stays.
+            DownloadError: `disk-full`, `read-only` or `local-io`; no half plan stays.
         """
-        folder = folder or plans(Path(self.root))
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / f"{self.id}.jsonl"
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
+        Tree(Path(self.root)).prepare()
+        path = plans(Path(self.root)) / f"{self.id}.jsonl"
+        try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._write(path)
+        except OSError as failure:
+            raise os_error(failure, path) from failure
+        return path
+
+    def _write(self, path: Path) -> None:
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=_HALF, delete=False) as file:
             try:
                 file.writelines(self._all())
                 file.flush()
@@ -158,7 +187,6 @@ class Plan:
             except BaseException:
                 Path(file.name).unlink()
                 raise
-        return path
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -196,7 +224,7 @@ class Plan:
 
 _PARTS: dict[str, type[Any]] = {
     "fetch": Total, "check": Total, "present": Total, "space": Space,
-    "routes": Route, "batches": Lines, "skip_lines": Lines,
+    "shares": Share, "batches": Lines, "skip_lines": Lines,
 }  # fmt: skip
 
 
@@ -220,10 +248,13 @@ def read_batch(path: Path, batch: int) -> list[Transfer]:
 
 def prune_plans(folder: Path, *, before: float) -> int:
     """Delete plans, and what is left of half written ones, last written before a time; return how many."""
-    old = [path for path in folder.glob("*") if path.suffix in {".jsonl", ".part"} and path.stat().st_mtime < before]
-    for path in old:
-        path.unlink(missing_ok=True)
-    return len(old)
+    pruned = 0
+    for path in (*folder.glob("*.jsonl"), *folder.glob(f"*{_HALF}")):
+        with suppress(FileNotFoundError):  # another run prunes too
+            if path.stat().st_mtime < before:
+                path.unlink()
+                pruned += 1
+    return pruned
 
 
 def line(row: Json) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from tasks.clients.base import PROC_PRECEDENCE
+from tasks.clients import PROC_PRECEDENCE, protocol_name
 from tasks.clients.verdicts import DownloadError, error
 from tasks.model import Source
 
@@ -18,15 +18,19 @@ if TYPE_CHECKING:
 
 AWS, HTTP, GLOBUS, KACHERY = PROC_PRECEDENCE
 
-_SHA1 = 40  # hex characters; kachery knows files by their SHA-1 alone
+#: Stands for the repository of a dataset that kachery finds by its SHA-1 alone, whatever Alyx's file records say.
+ANYWHERE = "kachery"
+
+_SHA1 = 40  # hex characters
 _KACHERY_KEYS = {"kachery_uri", "kachary_uri", "kachery_zone", "zone"}
 _NOT_THERE = "exists is false"
+_NO_WAY = "the repository has no bucket, data_url, Globus endpoint or kachery zone"
 
 
 class Address(Protocol):
     """A client's `to_address`, found by protocol. Repository and record are None for kachery by digest alone."""
 
-    def __call__(  # noqa: D102  (said above)
+    def __call__(
         self, protocol: str, repository: Json | None, record: FileRecord | None, dataset: Dataset, /
     ) -> str: ...
 
@@ -40,37 +44,23 @@ class _Try(NamedTuple):
 
     @property
     def repository(self) -> str:
-        return self.record.repository if self.record else ""
+        return self.record.repository if self.record else ANYWHERE
 
 
-def protocol_name(name: str) -> str:
-    """Return a protocol's name as ONE spells it; `kachery` is another name for `kachary`.
-
-    Raises:
-        ValueError: There is no such protocol.
-    """
-    plain = name.strip().lower()
-    if plain == "kachery":
-        return KACHERY
-    if plain not in PROC_PRECEDENCE:
-        raise ValueError(f"There is no protocol {name!r}: choose among {', '.join(PROC_PRECEDENCE)}, kachery.")
-    return plain
-
-
-def protocols(repository: Json, record: FileRecord | None = None) -> tuple[str, ...]:
-    """Return the protocols that a repository's own fields offer for a record; Alyx has no field that names them.
+def protocols(repository: Json) -> tuple[str, ...]:
+    """Return the protocols that a repository's own fields offer; Alyx has no field that names them.
 
     The `data_url` of a bucket is the bucket's own web address, so it does not make a second source of it;
     a personal endpoint is somebody's laptop, which only Globus reaches.
     """
-    settings = _settings(repository.get("json")) | ((record and record.json) or {})
+    settings = _object(repository.get("json"))
     bucket = settings.get("bucket_name")
-    personal = bool(repository.get("globus_is_personal"))
+    shared = not repository.get("globus_is_personal")
     offers = {
-        AWS: not personal and bool(bucket or str(repository.get("name")).startswith("aws")),
-        HTTP: not personal and bool(repository.get("data_url")) and not bucket,
-        GLOBUS: bool(repository.get("globus_endpoint_id")),
-        KACHERY: not personal and not _KACHERY_KEYS.isdisjoint(settings),
+        AWS: shared and (bucket or str(repository.get("name")).startswith("aws")),
+        HTTP: shared and repository.get("data_url") and not bucket,
+        GLOBUS: repository.get("globus_endpoint_id"),
+        KACHERY: shared and not _KACHERY_KEYS.isdisjoint(settings),
     }
     return tuple(protocol for protocol, offered in offers.items() if offered)
 
@@ -128,24 +118,27 @@ class Router:
         return Source(attempt.protocol, attempt.repository, address)
 
     def _tries(self, dataset: Dataset) -> Iterator[_Try]:
-        named = False
+        kachery = False
         for record in sorted(dataset.records, key=self._rank):
             for attempt in self._record_tries(record):
-                named = named or attempt.protocol == KACHERY
+                kachery = kachery or attempt.protocol == KACHERY
                 yield attempt
-        if len(dataset.digest) == _SHA1 and not named and not self._objection(KACHERY):
+        if len(dataset.digest) == _SHA1 and not kachery and not self._objections[KACHERY]:
             yield _Try("", KACHERY)
 
     def _record_tries(self, record: FileRecord) -> Iterator[_Try]:
-        refusal = self._refusal(record)
+        offered = self._offers.get(record.repository, ())
+        if record.json and not _KACHERY_KEYS.isdisjoint(record.json):
+            offered = (*offered, KACHERY)
+        refusal = self._refusal(record) or ("" if offered else _NO_WAY)
         if refusal:
             yield _Try(refusal, record=record)
             return
-        for protocol in protocols(self.repositories[record.repository], record):
-            yield _Try(self._objection(protocol), protocol, record)
+        for protocol in dict.fromkeys(offered):
+            yield _Try(self._objections[protocol], protocol, record)
 
     def _rank(self, record: FileRecord) -> tuple[bool, bool, str]:
-        return record.exists is not True, self._personal(record.repository), record.repository
+        return record.exists is not True, record.repository in self._personal, record.repository
 
     def _refusal(self, record: FileRecord) -> str:
         """Return why a file record is none to ask, "" for a good one."""
@@ -154,21 +147,27 @@ class Router:
             return _NOT_THERE
         if name in self.avoid or (self.use is not None and name not in self.use):
             return "this repository is left out on request"
-        if name not in self.repositories:
-            return "Alyx has no repository of this name"
-        if not protocols(self.repositories[name], record):
-            return "the repository has no bucket, data_url, Globus endpoint or kachery zone"
-        return ""
+        return "" if name in self.repositories else "Alyx has no repository of this name"
 
-    def _objection(self, protocol: str) -> str:
-        if protocol not in self.precedence:
-            return f"{protocol} is not in the precedence"
-        if self.configured is not None and protocol not in self.configured:
-            return f"{protocol} is not configured"
-        return ""
+    @cached_property
+    def _offers(self) -> dict[str, tuple[str, ...]]:
+        return {name: protocols(repository) for name, repository in self.repositories.items()}
 
-    def _personal(self, repository: str) -> bool:
-        return bool(self.repositories.get(repository, {}).get("globus_is_personal"))
+    @cached_property
+    def _personal(self) -> set[str]:
+        return {name for name, repository in self.repositories.items() if repository.get("globus_is_personal")}
+
+    @cached_property
+    def _objections(self) -> dict[str, str]:
+        """What speaks against each protocol, "" where nothing does."""
+        ready = PROC_PRECEDENCE if self.configured is None else self.configured
+        unready = {protocol: f"{protocol} is not configured" for protocol in PROC_PRECEDENCE if protocol not in ready}
+        out = {
+            protocol: f"{protocol} is not in the precedence"
+            for protocol in PROC_PRECEDENCE
+            if protocol not in self.precedence
+        }
+        return dict.fromkeys(PROC_PRECEDENCE, "") | unready | out
 
     def _why(self, refused: Mapping[str, list[str]]) -> str:
         """Say in words why there is no source."""
@@ -185,14 +184,9 @@ class Router:
         return "Registered, but on no server: Alyx has no file record."
 
     def _place(self, repository: str) -> str:
-        return f"the personal endpoint {repository}" if self._personal(repository) else repository or "kachery"
+        return f"the personal endpoint {repository}" if repository in self._personal else repository
 
 
-def _settings(value: object) -> Json:
-    """Return a repository's json field as a dict; old rows hold it as a string, most hold nothing."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return {}
+def _object(value: object) -> Json:
+    """Return one of Alyx's json fields where it is an object; old rows hold a string, most null."""
     return value if isinstance(value, dict) else {}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
+from tasks.clients.tree import OURS
 from tasks.clients.verdicts import error
 
-#: The folder under a root that is ours: ledger, plans, partials, quarantine.
-OURS = ".prefect-alyx"
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _LONGEST = 255  # bytes: what ext4, XFS, APFS and NTFS hold at most as one name
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -25,10 +27,10 @@ def safe_path(relative: str) -> str:
     Raises:
         DownloadError: `bad-path`, saying what is wrong with which path.
     """
-    for name in relative.split("/"):
-        fault = _fault(name)
-        if fault:
-            raise error("bad-path", f"{relative!a} {_ROOTED if relative.startswith('/') else fault}.")
+    folder, slash, name = relative.rpartition("/")
+    fault = _fault(name) or (slash and _folder_fault(folder))
+    if fault:
+        raise error("bad-path", f"{relative!a} {fault}.")
     return relative
 
 
@@ -39,27 +41,30 @@ def fold(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
 
 
-_ROOTED = "is absolute"
-
-
-@lru_cache(maxsize=65536)  # labs, subjects, dates and ALF names come back thousands of times
-def _fault(name: str) -> str:
-    """Return what makes a name unsafe, "" for a good one."""
-    if name in ("", ".", ".."):
-        return f"has the part {name!r}"
-    if _UNPRINTABLE.search(name):
-        return "holds a character that is not printable"
-    if "\\" in name or ":" in name:
-        return "holds a backslash or a colon: elsewhere a separator or a drive"
-    if name[-1] in ". ":
-        return "has a part that ends in a dot or a space, which Windows drops"
-    if len(name.encode()) > _LONGEST:
-        return f"has a part of more than {_LONGEST} bytes"
-    if _RESERVED.fullmatch(name):
-        return f"has the part {name!r}, which is a device on Windows"
-    return f"leads into {OURS}, which is not for datasets" if _visible(name) == OURS else ""
-
-
 def _visible(name: str) -> str:
     """Fold a name, and drop the invisible characters that HFS+ ignores."""
     return "".join(char for char in fold(name) if unicodedata.category(char) != "Cf")
+
+
+#: What makes a name unsafe; the first that applies is told.
+_FAULTS: dict[str, Callable[[str], object]] = {
+    "has an empty part, or . or ..": lambda name: name in ("", ".", ".."),
+    "holds a character that is not printable": _UNPRINTABLE.search,
+    "holds a backslash or a colon, which are a separator and a drive elsewhere": lambda name: {"\\", ":"} & set(name),
+    "has a part that ends in a dot or a space, which Windows drops": lambda name: name[-1] in ". ",
+    f"has a part of more than {_LONGEST} bytes": lambda name: len(name.encode()) > _LONGEST,
+    "has a part that is a device on Windows": _RESERVED.fullmatch,
+    f"leads into {OURS}, which is not for datasets": lambda name: _visible(name) == OURS,
+}
+
+
+@lru_cache(maxsize=65536)  # labs, dates and ALF names come back thousands of times
+def _fault(name: str) -> str:
+    return next((fault for fault, applies in _FAULTS.items() if applies(name)), "")
+
+
+@lru_cache(maxsize=4096)  # the files of a folder come one after another
+def _folder_fault(folder: str) -> str:
+    if folder == "" or folder[0] == "/":
+        return "is absolute"
+    return next(filter(None, map(_fault, folder.split("/"))), "")
