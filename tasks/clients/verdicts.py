@@ -12,6 +12,7 @@ import errno
 import json
 import re
 import shutil
+import sqlite3
 import ssl
 from dataclasses import dataclass
 from enum import StrEnum
@@ -246,6 +247,37 @@ RULES: dict[str, Rule] = {
         "The local Prefect server does not come up.",
         "Look into the log, or set PREFECT_API_URL to a server that runs.",
     ),
+    # --- the plan and the ledger ------------------------------------------------------------------
+    "bad-plan": _row(
+        "STOP_RUN",
+        "RUN",
+        "The plan cannot be read.",
+        "Run again: a new plan is made, and what is on disk is kept.",
+    ),
+    "ledger-locked": _row(
+        "RETRY",
+        "RUN",
+        "Another process holds the ledger.",
+        "Try again; if it stays, end the process that hangs. A fleet keeps its ledger on PostgreSQL.",
+    ),
+    "ledger-corrupt": _row(
+        "STOP_RUN",
+        "RUN",
+        "The ledger is damaged.",
+        "Bring it back from a backup, or move it away: the next run verifies the files on disk and makes a new one.",
+    ),
+    "ledger-newer": _row(
+        "STOP_RUN",
+        "RUN",
+        "A newer version of prefect-alyx made the ledger.",
+        "Install that version or a later one; this one leaves the ledger as it is.",
+    ),
+    "ledger": _row(
+        "STOP_RUN",
+        "RUN",
+        "The ledger cannot be used.",
+        "Check the database that the message names; the files on disk are untouched.",
+    ),
     # --- Alyx ---------------------------------------------------------------------------------------
     "alyx-unreachable": _row(
         "RETRY", "RUN", "Alyx cannot be reached.", "Check ALYX_URL, the network and the VPN; then try again."
@@ -406,6 +438,29 @@ def _free(path: object) -> str:
         if parent.exists():
             return f"{shutil.disk_usage(parent).free:,}"
     return "?"
+
+
+#: SQLite's result codes, without what refines them (https://www.sqlite.org/rescode.html).
+_SQLITE = {
+    sqlite3.SQLITE_FULL: "disk-full",
+    sqlite3.SQLITE_READONLY: "read-only",
+    sqlite3.SQLITE_PERM: "read-only",
+    sqlite3.SQLITE_CANTOPEN: "read-only",
+    sqlite3.SQLITE_BUSY: "ledger-locked",
+    sqlite3.SQLITE_LOCKED: "ledger-locked",
+    sqlite3.SQLITE_CORRUPT: "ledger-corrupt",
+    sqlite3.SQLITE_NOTADB: "ledger-corrupt",
+    sqlite3.SQLITE_IOERR: "local-io",
+}
+
+
+def ledger_error(failure: BaseException, where: object) -> DownloadError:
+    """The verdict on a failure of the ledger's database: SQLite's, or that of a driver for another one."""
+    primary = getattr(failure, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    code = _SQLITE.get(primary, "ledger")
+    return error(
+        code, f"{where}: {failure}." + (f" {_free(where)} bytes are free there." if code == "disk-full" else "")
+    )
 
 
 #: libcurl's error numbers (https://curl.se/libcurl/c/libcurl-errors.html). 28 (time-out), 23 and 42 (our own
