@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID, uuid4
 
 from prefect import flow, get_run_logger, task
@@ -21,14 +21,16 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from tasks.downloading import download_batch, finished, running
 from tasks.model import Summary
 from tasks.planfile import Plan
-from tasks.preparing import prepare
-from tasks.reporting import Progress, headline, human_bytes, report
+from tasks.preparing import prepare, require_space
+from tasks.reporting import Progress, report
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
+from tasks.wording import batch_label, headline, human_bytes, plan_line
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State as PrefectState
     from prefect.futures import PrefectFuture
+    from prefect.task_runners import TaskRunner
 
     from tasks.downloading import Run
     from tasks.model import Json
@@ -46,7 +48,7 @@ def _run_name() -> str:
 @flow(
     name="download",
     flow_run_name=_run_name,
-    task_runner=ThreadPoolTaskRunner(max_workers=AlyxSettings().batches_at_once),
+    task_runner=cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=AlyxSettings().batches_at_once)),
     persist_result=False,
 )
 def download(
@@ -59,16 +61,16 @@ def download(
         root: Where the files go; by default the setting, then ONE's cache directory.
         plan: A saved plan instead of a selection; the run does exactly what it says.
     """
-    path = plan or plan_download(selection, root)
+    path = plan or plan_download(selection or Selection.read({}), root)
     frozen = Plan.load(path)
     _add_to_name(f"{frozen.fetch.files:,} files · {human_bytes(frozen.fetch.bytes)}")
     run_id = flow_run.get_id() or str(uuid4())
     run = running(run_id, Path(frozen.root))
     try:
-        run.ledger.begin_run(run_id, selection.model_dump(mode="json"))
+        run.ledger.begin_run(run_id, selection.model_dump(mode="json") if selection else {})
         summary = _run_batches(run, frozen, path)
         run.ledger.end_run(run_id, summary)
-        report(frozen, summary, run.ledger.failures_of(run_id), run.ledger.by_source(run_id))
+        report(frozen, summary, run.ledger.outcomes(run_id))
     except BaseException:
         run.pace.stop.set()  # threads see it within a second; leaving the flow waits for them
         raise
@@ -81,8 +83,8 @@ def download(
 def plan_download(selection: Selection, root: Path | None = None) -> Path:
     """Make the plan and lay it down; return its path."""
     made = prepare(selection, root, AlyxSettings())
-    made.require_space()
-    get_run_logger().info(made.line())
+    require_space(made)
+    get_run_logger().info(plan_line(made))
     return made.save()
 
 
@@ -90,12 +92,11 @@ def _run_batches(run: Run, plan: Plan, path: Path) -> Summary:
     """Submit the batches, let the progress move while they run, and add up what they say."""
     begin = time.monotonic()
     futures = [
-        download_batch.submit(str(path), number, run.id, plan.batch_label(number)) for number in range(len(plan.batches))
+        download_batch.submit(str(path), number, run.id, batch_label(plan, number))
+        for number in range(len(plan.batches))
     ]
     _follow(run, Progress(plan), futures)
-    planned = Summary(
-        files=plan.present.files + plan.skipped, present=plan.present.files, skipped=plan.skipped
-    )
+    planned = Summary(files=plan.present.files + plan.skipped, present=plan.present.files, skipped=plan.skipped)
     return sum((_summary(future) for future in futures), planned).lasting(time.monotonic() - begin)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.download import download
@@ -10,13 +11,12 @@ from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.ledger import Ledger
 from tasks.model import Outcome, State, Summary
 from tasks.planfile import Plan
-from tasks.preparing import prepare
-from tasks.reporting import headline
+from tasks.preparing import prepare, require_space
 from tasks.settings import AlyxSettings
+from tasks.wording import headline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tasks.model import Json
     from tasks.selection import Selection
@@ -76,7 +76,7 @@ def fetch(selection: Selection | None, root: Path | None, planned: Path | None =
     state = download(selection, plan=path, return_state=True)
     run_id = str(state.state_details.flow_run_id)
     result = state.result(raise_on_failure=False)
-    ledger = Ledger.read_only(plan.place)
+    ledger = Ledger.read_only(Path(plan.root))
     run = ledger.run(run_id)
     if run is None or run.summary is None:
         raise result if isinstance(result, DownloadError) else error("run-died", f"{state.message or result}")
@@ -90,10 +90,10 @@ def _plan(selection: Selection | None, root: Path | None, planned: Path | None) 
     if selection is None:
         raise error("selection", "Neither a selection nor a plan is given.")
     made = prepare(selection, root, AlyxSettings())
-    made.require_space()
+    require_space(made)
     return made, made.save()
 
 
 def _untouched(plan: Plan) -> Iterator[Outcome]:
-    yield from (Outcome(file.dataset, file.path, State.PRESENT) for file in plan.present_files)
+    yield from (Outcome(dataset, path, State.PRESENT) for dataset, path in plan.present_files.items())
     yield from (Outcome(skip.dataset, skip.path, State.SKIPPED, reason=skip.reason) for skip in plan.skips())

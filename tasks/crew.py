@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.carrying import Carried
-from tasks.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tasks.model import Transfer
+    from tasks.model import Outcome, Transfer
 
     Arrival = Carried | Outcome
 

@@ -7,7 +7,7 @@ so a batch that dies resumes where it was.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
 from tasks.crew import Crew
 from tasks.ledger import Ledger
-from tasks.model import Outcome, Summary
+from tasks.model import Outcome, State, Summary
 from tasks.planfile import Plan, read_batch
 from tasks.settings import AlyxSettings
 from tasks.switchboard import Switchboard
@@ -90,7 +90,7 @@ class Run:
 
     def bytes_done(self) -> int:
         """Bytes that are settled, and those that lie in partials; for a progress that also moves inside large files."""
-        return self._settled_bytes + sum(entry.stat().st_size for entry in _entries(self.tree.partials))
+        return self._settled_bytes + Partials(self.tree.partials, self.tree.disk, self.pace).bytes()
 
 
 def download(run: Run, transfers: Iterable[Transfer]) -> Iterator[Outcome]:
@@ -116,6 +116,7 @@ def _published(tree: Tree, group: list[Carried | Outcome]) -> list[Outcome]:
 
 # --- runs in this process ---------------------------------------------------------------------------
 
+_SETTLED = (State.PUBLISHED, State.PRESENT)
 _RUNS: dict[str, Run] = {}
 _RUNS_LOCK = threading.Lock()
 
@@ -151,7 +152,7 @@ async def may_mend(_task: Task[Any, Any], _run: TaskRun, state: PrefectState[Any
     retries=3,
     retry_delay_seconds=exponential_backoff(backoff_factor=10),
     retry_jitter_factor=1,
-    retry_condition_fn=may_mend,  # type: ignore[arg-type]
+    retry_condition_fn=may_mend,
     persist_result=False,
     cache_policy=NO_CACHE,
 )
@@ -170,7 +171,8 @@ def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:
     path = Path(plan)
     transfers = read_batch(path, batch)
     run = running(run_id, Path(Plan.load(path).root))
-    settled = run.ledger.settled(run_id, [transfer.path for transfer in transfers])
+    mine = {transfer.path for transfer in transfers}
+    settled = {one.path: one for one in run.ledger.outcomes(run_id) if one.path in mine and one.state in _SETTLED}
     left = [transfer for transfer in transfers if transfer.path not in settled]
     summary = Summary.of(settled.values()) + Summary.of(download(run, left))
     get_run_logger().info("%s: %s", label, summary.line())

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.alyx import AlyxClient
 from tasks.catalogue import datasets, repositories
-from tasks.clients import DownloadClient, DownloadError, client_class, client_for
+from tasks.clients import DownloadClient, client_for
 from tasks.clients.one_files import cache_dir
 from tasks.clients.verdicts import error
 from tasks.disk import free_bytes, look
 from tasks.ledger import Ledger
-from tasks.model import Dataset, FileRecord, Skip
 from tasks.planfile import Plan, Space
 from tasks.planning import make_plan
 from tasks.sources import Router
+from tasks.wording import human_bytes
 
 if TYPE_CHECKING:
-    from tasks.model import Json
+    from pathlib import Path
+
+    from tasks.model import Dataset, FileRecord, Json
     from tasks.selection import Selection
     from tasks.settings import AlyxSettings
 
@@ -44,7 +45,6 @@ def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, aly
     place = find_root(root, settings, alyx)
     records = repositories(alyx)
     ledger = Ledger.read_only(place)
-    left_out: list[Skip] = []
     router = Router(
         records,
         Addresses(records),
@@ -54,7 +54,7 @@ def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, aly
         configured=configured(),
     )
     return make_plan(
-        datasets(selection, alyx, left_out=left_out.append),
+        datasets(selection, alyx),
         root=str(place),
         router=router,
         known=ledger.known,
@@ -63,6 +63,18 @@ def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, aly
         resting=ledger.resting(datetime.now(UTC) - _REST),
         catalogue=f"REST of {alyx.url}",
     )
+
+
+def require_space(plan: Plan) -> None:
+    """Refuse a plan that does not fit.
+
+    Raises:
+        DownloadError: `no-space`, with what is needed and what is free.
+    """
+    space = plan.space
+    if not space.fits:
+        detail = f"{plan.root}: {human_bytes(space.needed)} are needed, {human_bytes(space.free)} are free."
+        raise error("no-space", detail)
 
 
 def find_root(root: Path | None, settings: AlyxSettings, alyx: AlyxClient) -> Path:

@@ -17,25 +17,18 @@ from prefect.artifacts import (
 )
 from prefect.events import emit_event
 
+from tasks.model import Outcome, State
+from tasks.wording import headline, human_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from uuid import UUID
 
-    from tasks.model import Outcome, Summary
+    from tasks.model import Summary
     from tasks.planfile import Plan
 
 #: A table of more rows helps nobody, and costs the server 20 microseconds a row.
 MOST_ROWS = 500
-_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
-
-
-def human_bytes(count: float) -> str:
-    """Bytes as a person says them, in powers of 1000."""
-    power = 0
-    while abs(count) >= 999.5 and power < len(_UNITS) - 1:  # noqa: PLR2004
-        count /= 1000
-        power += 1
-    return f"{count:,.0f} {_UNITS[power]}" if power < 1 or count >= 99.5 else f"{count:.1f} {_UNITS[power]}"  # noqa: PLR2004
 
 
 def escape(text: str) -> str:
@@ -72,29 +65,34 @@ class Progress:
         update_progress_artifact(artifact_id=self._artifact, progress=100.0)
 
 
-def report(
-    plan: Plan, summary: Summary, failures: Sequence[Outcome], by_source: Iterable[tuple[str, str, int, int]]
-) -> None:
+def report(plan: Plan, summary: Summary, outcomes: Sequence[Outcome]) -> None:
     """Write the summary and the table of failures as artifacts, and emit the run's event.
 
     Args:
         plan: What was to be done.
         summary: What became of it.
-        failures: What failed, with reason and next step.
-        by_source: Protocol, repository, files and bytes that each source gave.
+        outcomes: What became of each transfer.
     """
-    create_markdown_artifact(
-        markdown(plan, summary, failures, by_source), key="alyx-summary", description=f"{summary.line()}"
-    )
+    failures = [outcome for outcome in outcomes if outcome.state is State.FAILED]
+    create_markdown_artifact(markdown(plan, summary, outcomes), key="alyx-summary", description=summary.line())
     if failures:
-        create_table_artifact(
-            failure_table(failures), key="alyx-failures", description="What failed, why, and what next."
-        )
+        description = "What failed, why, and what comes next."
+        create_table_artifact(failure_table(failures), key="alyx-failures", description=description)
     emit_event(
         "alyx.run.finished",
         resource={"prefect.resource.id": f"alyx.run.{plan.id}", "prefect.resource.name": plan.root},
         payload={"summary": summary.to_json(), "stopped": summary.stopped},
     )
+
+
+def by_source(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Files and bytes that each source gave, by protocol and repository."""
+    given: dict[tuple[str, str], tuple[int, int]] = {}
+    for outcome in outcomes:
+        if outcome.state is State.PUBLISHED:
+            files, size = given.get((outcome.protocol, outcome.source), (0, 0))
+            given[outcome.protocol, outcome.source] = (files + 1, size + (outcome.size or 0))
+    return dict(sorted(given.items()))
 
 
 def failure_table(failures: Sequence[Outcome]) -> list[dict[str, str | int]]:
@@ -112,38 +110,19 @@ def failure_table(failures: Sequence[Outcome]) -> list[dict[str, str | int]]:
     ]
 
 
-def markdown(
-    plan: Plan, summary: Summary, failures: Sequence[Outcome], by_source: Iterable[tuple[str, str, int, int]]
-) -> str:
+def markdown(plan: Plan, summary: Summary, outcomes: Sequence[Outcome]) -> str:
     """The summary as Markdown."""
-    lines = [
-        f"# {headline(summary)}",
-        "",
-        f"`{summary.line()}`",
-        "",
-        f"Root: {escape(plan.root)}",
-        "",
-        "| protocol | source | files | bytes |",
-        "| --- | --- | ---: | ---: |",
-        *(
-            f"| {escape(protocol)} | {escape(source)} | {files:,} | {human_bytes(size)} |"
-            for protocol, source, files, size in by_source
-        ),
+    sources = [
+        f"| {escape(protocol)} | {escape(source)} | {files:,} | {human_bytes(size)} |"
+        for (protocol, source), (files, size) in by_source(outcomes).items()
     ]
+    lines = [f"# {headline(summary)}", "", f"`{summary.line()}`", "", f"Root: {escape(plan.root)}", ""]
+    if sources:
+        lines += ["| protocol | source | files | bytes |", "| --- | --- | ---: | ---: |", *sources]
+    failures = [outcome for outcome in outcomes if outcome.state is State.FAILED]
     if failures:
         lines += ["", "## What failed, and what comes next", ""]
         lines += [f"- {escape(one.path)}: {escape(one.reason)} **{escape(one.next_step)}**" for one in failures[:20]]
     if summary.stopped:
         lines += ["", f"**The run stopped early:** {escape(summary.stopped)}"]
     return "\n".join(lines)
-
-
-def headline(summary: Summary) -> str:
-    """One sentence: is all well?"""
-    if summary.stopped:
-        return "The run was stopped"
-    if summary.failed:
-        return f"{summary.failed:,} of {summary.files:,} files failed"
-    if summary.published:
-        return f"{summary.published:,} files published, {human_bytes(summary.bytes)}"
-    return "Nothing to do: every file is there and proven"

@@ -241,6 +241,24 @@ RULES: dict[str, Rule] = {
         "Check the disk or the file server behind the root; then run again.",
     ),
     "stopped": _row("STOP_RUN", "RUN", "The run was asked to stop.", "Run again: it resumes where it stopped."),
+    "no-space": _row(
+        "STOP_RUN",
+        "RUN",
+        "The disk is too small for what is planned.",
+        "Free some space, choose another root, or select less (`--max-size`, fewer sessions).",
+    ),
+    "no-root": _row(
+        "STOP_RUN",
+        "RUN",
+        "Nobody says where the files go.",
+        "Give `--root`, or set PREFECT_INTEGRATIONS_ALYX_ROOT.",
+    ),
+    "run-died": _row(
+        "RETRY",
+        "RUN",
+        "The run died before it could conclude.",
+        "Look at the flow run in Prefect's UI, then run again: it resumes.",
+    ),
     "prefect-server": _row(
         "RETRY",
         "RUN",
