@@ -105,7 +105,7 @@ def test_a_mixture_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     parts = [candidate("spikes.times.npy", "2024-01-01"), candidate("spikes.amps.npy"), candidate("trials.table.pqt")]
     assert len(picked(parts)) == 3
-    assert "alf/spikes: its parts have different revisions: none, 2024-01-01" in caplog.text
+    assert "different revisions: 1, the first is alf/spikes of session s: none, 2024-01-01" in caplog.text
     assert "trials" not in caplog.text
 
 
