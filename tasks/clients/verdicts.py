@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from json import JSONDecodeError
 
 
 class Verdict(StrEnum):
@@ -197,6 +198,24 @@ RULES: dict[str, Rule] = {
         "This protocol has no parameters here.",
         "Run `prefect-alyx setup` for the protocol, or leave it out of the precedence.",
     ),
+    "params-file": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "A params file of ONE cannot be used.",
+        "Do what the message says, or run `prefect-alyx setup` for the protocol.",
+    ),
+    "params-busy": _row(
+        "RETRY",
+        "SOURCE",
+        "Another process holds a params file of ONE.",
+        "Nothing to do now; if it stays, end the process that hangs.",
+    ),
+    "bad-params": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "A parameter cannot be used.",
+        "Correct the field that the message names; `prefect-alyx setup` asks for each one.",
+    ),
     # --- this machine -----------------------------------------------------------------------------
     "disk-full": _row(
         "STOP_RUN",
@@ -301,3 +320,12 @@ def error(code: str, detail: str = "", *, retry_after: float | None = None) -> D
     rule = RULES[code]
     reason = f"{rule.meaning} {detail}".strip()
     return DownloadError(rule.verdict, reason, rule.next_step, code=code, retry_after=retry_after)
+
+
+def params_error(failure: OSError | ValueError | TypeError) -> DownloadError:
+    """Classify what goes wrong with ONE's params files; the failure's own message says which file and why."""
+    if isinstance(failure, TimeoutError):
+        return error("params-busy", str(failure))
+    if isinstance(failure, OSError | JSONDecodeError):
+        return error("params-file", str(failure))
+    return error("bad-params", str(failure))
