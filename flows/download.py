@@ -13,13 +13,14 @@ from uuid import UUID, uuid4
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State as PrefectState
 from prefect.futures import wait
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.downloading import download_batch, finished, running
-from tasks.model import Summary
+from tasks.model import Json, Summary
 from tasks.planfile import Plan
 from tasks.preparing import prepare, require_space
 from tasks.reporting import Progress, report
@@ -28,12 +29,10 @@ from tasks.settings import AlyxSettings
 from tasks.wording import batch_label, headline, human_bytes, plan_line
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State as PrefectState
     from prefect.futures import PrefectFuture
     from prefect.task_runners import TaskRunner
 
     from tasks.downloading import Run
-    from tasks.model import Json
 
 #: How often progress moves, and how often a line says so; each costs the server some milliseconds.
 _PROGRESS_SECONDS = 2.0

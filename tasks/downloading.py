@@ -25,7 +25,7 @@ from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
 from tasks.crew import Crew
 from tasks.ledger import Ledger
-from tasks.model import Outcome, State, Summary
+from tasks.model import Json, Outcome, State, Summary
 from tasks.planfile import Plan, read_batch
 from tasks.settings import AlyxSettings
 from tasks.switchboard import Switchboard
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import TaskRun
     from prefect.tasks import Task
 
-    from tasks.model import Json, Transfer
+    from tasks.model import Transfer
 
 
 @dataclass(slots=True)

@@ -80,7 +80,7 @@ class FakeAlyx:
     most_rows: int = 1000
     repeats: bool = False
     ignores: tuple[str, ...] = ()
-    dice: random.Random = field(default_factory=lambda: random.Random(1))  # noqa: S311  (an order, not a secret)
+    dice: random.Random = field(default_factory=lambda: random.Random(1))
 
     def __call__(self, asked: Asked) -> Reply:
         """Answer a request."""

@@ -31,7 +31,7 @@ RECORDINGS = Path(__file__).parent / "recordings"
 
 def lab_year() -> FakeAlyx:
     """Three labs, 42 sessions, one of them large; revisions, tags and aggregates."""
-    dice = random.Random(7)  # noqa: S311  (data, not a secret)
+    dice = random.Random(7)
     alyx = FakeAlyx()
     for number in range(42):
         lab, day = f"lab{'ABC'[number % 3]}", f"2024-{number % 12 + 1:02d}-{number % 28 + 1:02d}"

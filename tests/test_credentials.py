@@ -3,81 +3,101 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks import one_home
 from tasks.clients.verdicts import DownloadError
 from tasks.credentials import Credentials, base_url, credentials_from
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 URL, OTHER = "https://alyx.example.org", "https://other.example.org"
+STORED = {
+    "ALYX_URL": URL,
+    "ALYX_LOGIN": "ana",
+    "ALYX_PWD": "anas",
+    "TOKEN": {"ana": {"token": "t-ana"}, "bob": {"token": "t-bob"}},
+}
 
 
-class One:
-    """ONE's files, in memory."""
-
-    def __init__(self, default: str | None = None, **hosts: dict[str, Any]) -> None:
-        self.default = default
-        self.hosts = {URL: hosts.get("params")}
-        self.saved: list[tuple[str, str, str]] = []
-
-    def default_host(self) -> str | None:
-        return self.default
-
-    def host_params(self, alyx_url: str) -> dict[str, Any] | None:
-        return self.hosts.get(alyx_url)
-
-    def token(self, alyx_url: str, user: str | None = None) -> str | None:
-        return ((self.hosts.get(alyx_url) or {}).get("TOKEN") or {}).get(user, {}).get("token")
-
-    def save_token(self, alyx_url: str, user: str, token: str) -> None:
-        self.saved.append((alyx_url, user, token))
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without any of ONE's files."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
 
 
-STORED = One(
-    default=URL,
-    params={"ALYX_LOGIN": "ana", "ALYX_PWD": "anas", "TOKEN": {"ana": {"token": "t-ana"}, "bob": {"token": "t-bob"}}},
-)
+@pytest.fixture
+def one(home: Path) -> Path:
+    """ONE's file for its default host; the file's directory holds the map of hosts."""
+    (home / ".one").mkdir()
+    caches = {"CLIENT_MAP": {"alyx.example.org": "/data"}, "DEFAULT": "alyx.example.org"}
+    (home / ".one" / ".caches").write_text(json.dumps(caches))
+    file = home / ".one" / ".alyx.example.org"
+    file.write_text(json.dumps(STORED))
+    return file
+
+
 ENVIRONMENT = {"ALYX_URL": f"{URL}/", "ALYX_LOGIN": "eve", "ALYX_PASSWORD": "eves"}
 
 
 @pytest.mark.parametrize(
-    ("environment", "one", "arguments", "found"),
+    ("environment", "arguments", "found"),
     [
-        ({}, STORED, {}, (URL, "ana", "anas", "t-ana")),
-        ({}, STORED, {"user": "bob"}, (URL, "bob", "", "t-bob")),
-        ({"ALYX_LOGIN": "bob"}, STORED, {}, (URL, "bob", "", "t-bob")),
-        ({}, STORED, {"user": "carl"}, (URL, "carl", "", "")),
-        (ENVIRONMENT, STORED, {}, (URL, "eve", "eves", "")),
-        ({**ENVIRONMENT, "ALYX_TOKEN": " t-env\n"}, STORED, {}, (URL, "eve", "eves", "t-env")),
-        (ENVIRONMENT, STORED, {"user": "ana"}, (URL, "ana", "anas", "t-ana")),
-        (ENVIRONMENT, STORED, {"user": "fay", "password": "fays"}, (URL, "fay", "fays", "")),
-        (ENVIRONMENT, STORED, {"token": "t-arg"}, (URL, "eve", "", "t-arg")),
-        (ENVIRONMENT, STORED, {"url": OTHER}, (OTHER, "", "", "")),
-        ({"ALYX_TOKEN": "t-env"}, One(), {"url": OTHER}, (OTHER, "", "", "t-env")),
-        ({}, One(), {"url": "alyx.example.org/"}, (URL, "", "", "")),
+        ({}, {}, (URL, "ana", "anas", "t-ana")),
+        ({}, {"user": "bob"}, (URL, "bob", "", "t-bob")),
+        ({"ALYX_LOGIN": "bob"}, {}, (URL, "bob", "", "t-bob")),
+        ({}, {"user": "carl"}, (URL, "carl", "", "")),
+        (ENVIRONMENT, {}, (URL, "eve", "eves", "")),
+        ({**ENVIRONMENT, "ALYX_TOKEN": " t-env\n"}, {}, (URL, "eve", "eves", "t-env")),
+        (ENVIRONMENT, {"user": "ana"}, (URL, "ana", "anas", "t-ana")),
+        (ENVIRONMENT, {"user": "fay", "password": "fays"}, (URL, "fay", "fays", "")),
+        (ENVIRONMENT, {"token": "t-arg"}, (URL, "eve", "", "t-arg")),
+        (ENVIRONMENT, {"url": OTHER}, (OTHER, "", "", "")),
     ],
 )
+@pytest.mark.usefixtures("one")
 def test_the_first_that_knows_wins(
-    environment: dict[str, str], one: One, arguments: dict[str, str], found: tuple[str, ...]
+    environment: dict[str, str], arguments: dict[str, str], found: tuple[str, ...]
 ) -> None:
-    login = credentials_from(environment, one, **arguments)
+    login = credentials_from(environment, **arguments)
     assert (login.url, login.user, login.password, login.token) == found
 
 
-def test_a_token_of_one_is_kept_up_to_date_and_no_other() -> None:
-    login = credentials_from({}, STORED, user="bob")
+@pytest.mark.usefixtures("home")
+def test_nothing_of_one_is_needed() -> None:
+    login = credentials_from({"ALYX_TOKEN": "t-env"}, url=OTHER)
+    assert (login.url, login.token) == (OTHER, "t-env")
+    login = credentials_from({}, url="alyx.example.org/")
+    assert (login.url, login.user, login.password, login.token) == (URL, "", "", "")
+    assert all(place in login.origin for place in ("ALYX_TOKEN", "ALYX_PASSWORD", "ONE's files", URL))
+
+
+@pytest.mark.usefixtures("home")
+def test_without_any_server_it_says_what_to_set() -> None:
+    with pytest.raises(DownloadError, match="Set ALYX_URL") as caught:
+        credentials_from({})
+    assert caught.value.code == "alyx-no-url"
+
+
+def test_a_token_of_one_is_kept_up_to_date_and_no_other(one: Path) -> None:
+    login = credentials_from({}, user="bob")
+    assert login.origin == f"ONE's files for {URL}"
     assert login.keep
     login.keep("t-new")
-    assert STORED.saved == [(URL, "bob", "t-new")]
-    assert credentials_from(ENVIRONMENT, STORED).keep is None
+    stored: dict[str, Any] = json.loads(one.read_text())
+    assert stored == {**STORED, "TOKEN": {"ana": {"token": "t-ana"}, "bob": {"token": "t-new"}}}
+    assert one.stat().st_mode & 0o777 == 0o600
+    assert credentials_from(ENVIRONMENT).keep is None
 
 
-def test_where_was_looked_is_told() -> None:
-    assert "ALYX_TOKEN" in credentials_from({}, One(), url=URL).origin
-    assert credentials_from({}, STORED).origin == f"ONE's files for {URL}"
+def test_a_file_of_one_that_is_broken_says_which(one: Path) -> None:
+    one.write_text('{"ALYX_LOGIN": "ana", "ALYX_PWD": "secret"')
+    with pytest.raises(DownloadError, match=r"\.alyx\.example\.org") as caught:
+        credentials_from({})
+    assert "secret" not in str(caught.value)
 
 
 def test_secrets_are_not_shown() -> None:
@@ -124,22 +144,3 @@ def test_what_is_no_address(url: str, code: str) -> None:
         base_url(url)
     assert caught.value.code == code
     assert "anas" not in str(caught.value)
-
-
-def test_ones_own_files_are_read_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert one_home.default_host() is None
-    assert one_home.token(URL) is None
-    files = {
-        ".caches": {"CLIENT_MAP": {}, "DEFAULT": "alyx.example.org"},
-        ".alyx.example.org": {"ALYX_URL": URL, "ALYX_LOGIN": "ana", "TOKEN": {"ana": {"token": "t"}}},
-    }
-    (tmp_path / ".one").mkdir()
-    for name, content in files.items():
-        (tmp_path / ".one" / name).write_text(json.dumps(content))
-    login = credentials_from({}, one_home)
-    assert (login.url, login.user, login.token) == (URL, "ana", "t")
-    one_home.save_token(URL, "bob", "t2")
-    stored = tmp_path / ".one" / ".alyx.example.org"
-    assert json.loads(stored.read_text())["TOKEN"] == {"ana": {"token": "t"}, "bob": {"token": "t2"}}
-    assert stored.stat().st_mode & 0o777 == 0o600
