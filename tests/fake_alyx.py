@@ -193,3 +193,28 @@ def _pairs(text: str) -> list[tuple[str, str]]:
         else:
             word += letter
     return list(zip(words[::2], words[1::2], strict=True))
+
+
+def lab_year() -> FakeAlyx:
+    """Three labs, 42 sessions, one of them large; revisions, tags and aggregates."""
+    dice = random.Random(7)
+    alyx = FakeAlyx()
+    for number in range(42):
+        lab, day = f"lab{'ABC'[number % 3]}", f"2024-{number % 12 + 1:02d}-{number % 28 + 1:02d}"
+        projects = ["main", "main_pilot"][: number % 3] or ["other"]
+        protocol = "training" if number % 5 == 0 else "_iblrig_tasks_ephysChoiceWorld"
+        one = session(lab, f"{lab}_S{number % 7}", day, number % 3, projects=projects, task_protocol=protocol)
+        alyx.sessions.append(one)
+        alyx.datasets += [
+            dataset(one, f"object{part}.times.npy", dice.choice(["alf", "alf/probe00", "raw_video_data"]))
+            for part in range(150 if number == 30 else dice.randrange(8))
+        ]
+        alyx.datasets += [
+            dataset(one, "spikes.times.npy", "alf/probe00", "", default_dataset=False, tags=["release"], public=1),
+            dataset(one, "spikes.times.npy", "alf/probe00", "2024-01-01", qc="FAIL", tags=["internal"]),
+        ]
+    alyx.datasets += [dataset(None, f"trials{part}.table.pqt", "labA", tags=["release"], public=1) for part in range(5)]
+    return alyx
+
+
+YEAR = lab_year()

@@ -10,8 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+import pytest
+
 from tasks.alyx import AlyxClient
 from tasks.clients.seams import Pace
+from tasks.clients.verdicts import DownloadError
 from tasks.credentials import Credentials
 from tasks.throttle import Throttle
 
@@ -150,3 +153,30 @@ def client_of(url: str, *, clock: Clock | None = None, **credentials: Any) -> Al
     clock = clock or Clock()
     login = Credentials(url, **(credentials or {"user": "alice", "token": "0123456789abcdef"}))
     return AlyxClient(credentials=login, pace=clock, throttle=Throttle(clock))
+
+
+def answering(*replies: Reply) -> Callable[[Asked], Reply]:
+    """Each reply once, the last one for ever."""
+    left = list(replies)
+    return lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+
+USER, PASSWORD, OLD_TOKEN, NEW_TOKEN = "alice", "correct horse", "0" * 40, "1" * 40
+INVALID_TOKEN = Reply.of({"detail": "Invalid token.", "status_code": 403}, 403)
+
+
+def guarded(asked: Asked) -> Reply:
+    """An Alyx that takes one password and one token, and answers everything with its own path."""
+    if asked.path == "/auth-token":
+        good = asked.body == "username=alice&password=correct+horse"
+        return Reply.of({"token": NEW_TOKEN}) if good else Reply.of({"non_field_errors": ["Unable to log in"]}, 400)
+    good = asked.headers.get("Authorization") == f"Token {NEW_TOKEN}"
+    return Reply.of({"name": asked.path}) if good else INVALID_TOKEN
+
+
+def code_of(call: Callable[[], Any]) -> str:
+    """The row of the error that a call ends in."""
+    with pytest.raises(DownloadError) as caught:
+        call()
+    assert caught.value.next_step
+    return caught.value.code

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import re
-import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +11,10 @@ import pytest
 
 from tasks.catalogue import datasets, repositories
 from tasks.clients.verdicts import DownloadError
-from tasks.layout import local_path, without_uuid
-from tasks.pages import Page, complete, id_in
+from tasks.pages import complete
 from tasks.selection import Selection
 from tasks.sessions import Session
-from tests.fake_alyx import FakeAlyx, dataset, session, uuid
+from tests.fake_alyx import YEAR, FakeAlyx, dataset, session, uuid
 from tests.loopback import client_of, serve
 
 if TYPE_CHECKING:
@@ -29,29 +25,6 @@ if TYPE_CHECKING:
 RECORDINGS = Path(__file__).parent / "recordings"
 
 
-def lab_year() -> FakeAlyx:
-    """Three labs, 42 sessions, one of them large; revisions, tags and aggregates."""
-    dice = random.Random(7)
-    alyx = FakeAlyx()
-    for number in range(42):
-        lab, day = f"lab{'ABC'[number % 3]}", f"2024-{number % 12 + 1:02d}-{number % 28 + 1:02d}"
-        projects = ["main", "main_pilot"][: number % 3] or ["other"]
-        protocol = "training" if number % 5 == 0 else "_iblrig_tasks_ephysChoiceWorld"
-        one = session(lab, f"{lab}_S{number % 7}", day, number % 3, projects=projects, task_protocol=protocol)
-        alyx.sessions.append(one)
-        alyx.datasets += [
-            dataset(one, f"object{part}.times.npy", dice.choice(["alf", "alf/probe00", "raw_video_data"]))
-            for part in range(150 if number == 30 else dice.randrange(8))
-        ]
-        alyx.datasets += [
-            dataset(one, "spikes.times.npy", "alf/probe00", "", default_dataset=False, tags=["release"], public=1),
-            dataset(one, "spikes.times.npy", "alf/probe00", "2024-01-01", qc="FAIL", tags=["internal"]),
-        ]
-    alyx.datasets += [dataset(None, f"trials{part}.table.pqt", "labA", tags=["release"], public=1) for part in range(5)]
-    return alyx
-
-
-YEAR = lab_year()
 SESSIONS = {row["id"]: row for row in YEAR.sessions}
 
 
@@ -208,109 +181,6 @@ def test_what_the_rule_leaves_out_is_told() -> None:
     assert len(found) == 14
 
 
-# --- how it asks --------------------------------------------------------------------------------------
-
-
-def of_sessions(count: int) -> FakeAlyx:
-    alyx = FakeAlyx([session(number=number) for number in range(count)])
-    alyx.datasets = [dataset(one, f"a{part}.b.npy") for one in alyx.sessions for part in range(20)]
-    return alyx
-
-
-def test_many_sessions_take_few_requests() -> None:
-    alyx = of_sessions(120)
-    with serve(alyx) as server:
-        assert len(list(datasets(Selection(labs=["labA"]), client_of(server.url)))) == 2400
-    assert len(server.asked) < 10
-
-
-def test_a_named_dataset_of_many_sessions_takes_fewer() -> None:
-    alyx = of_sessions(120)
-    with serve(alyx) as server:
-        found = datasets(Selection(labs=["labA"], names=["a7.b.npy"]), client_of(server.url))
-        assert len(list(found)) == 120
-    assert len(server.asked) < 8
-
-
-def test_it_streams() -> None:
-    with serve(FakeAlyx(YEAR.sessions, YEAR.datasets, most_rows=45)) as server:
-        stream = datasets(Selection(everything=True), client_of(server.url))
-        next(stream)
-        asked = len(server.asked)
-        list(stream)
-    assert asked < len(server.asked) / 3
-
-
-def test_nothing_but_ids_reaches_a_filter_that_alyx_evaluates() -> None:
-    hostile = "__import__('os').system('ls')"
-    one = session(lab=hostile, subject=hostile, projects=[hostile])
-    alyx = FakeAlyx(
-        [one, *YEAR.sessions], [dataset(one, hostile, hostile, tags=[hostile]), *YEAR.datasets], most_rows=45
-    )
-    fields = {field: [hostile] for field in ("labs", "subjects", "projects", "tags", "names", "collections")}
-    with serve(alyx) as server:
-        client = client_of(server.url)
-        assert len(list(datasets(Selection(**fields), client))) == 1
-        list(datasets(Selection(dataset_ids=SOME_DATASETS), client))
-        list(datasets(Selection(everything=True), client))
-    sent = [one.query["django"] for one in server.asked if "django" in one.query]
-    identifier = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-    pair = rf"(id__(gte|lt),{identifier}|(id|session)__in,\['{identifier}'(,'{identifier}')*\]|session__isnull,True)"
-    assert sent
-    assert all(re.fullmatch(rf"{pair}(,{pair})*", value) for value in sent)
-
-
-def test_only_ids_are_made_into_a_filter() -> None:
-    with pytest.raises(ValueError, match="badly formed"):
-        id_in("id", ["'] or 1"])
-
-
-def test_addresses_stay_short_enough_for_gunicorn() -> None:
-    with serve(FakeAlyx(YEAR.sessions, YEAR.datasets)) as server:
-        client = client_of(server.url)
-        sizes: list[int] = []
-        send = client._session.send
-        client._session.send = lambda request, **more: sizes.append(len(request.url)) or send(request, **more)  # type: ignore[method-assign, func-returns-value, arg-type]
-        list(datasets(Selection(dataset_ids=SOME_DATASETS, names=["*"]), client))
-    assert 3000 < max(sizes) < 4094
-
-
-class Endless:
-    """An Alyx in memory, whose every session has 50 datasets; it makes rows when they are asked for."""
-
-    def __init__(self, count: int) -> None:
-        self.sessions = [session(subject=f"S{number}") for number in range(count)]
-
-    def page(self, endpoint: str, **filters: Any) -> Page:
-        if endpoint != "datasets":
-            return Page(len(self.sessions), self.sessions)
-        wanted = set(re.findall(r"[0-9a-f-]{36}", f"{filters.get('session')} {filters.get('django')}"))
-        rows = [dataset(one, f"a{part}.b.npy") for one in self.sessions if one["id"] in wanted for part in range(50)]
-        return Page(len(rows), rows)
-
-
-def peak_of(count: int) -> int:
-    alyx = Endless(count)
-    tracemalloc.start()
-    try:
-        assert (
-            sum(
-                1
-                for _ in datasets(
-                    Selection(subjects=["S0"], everything=True, names=["*"]).model_copy(update={"subjects": []}), alyx
-                )
-            )
-            == 50 * count
-        )
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-def test_memory_does_not_grow_with_the_selection() -> None:
-    assert peak_of(200) < 1.3 * peak_of(60)
-
-
 # --- what becomes of a row ----------------------------------------------------------------------------
 
 
@@ -330,75 +200,6 @@ def test_a_recorded_session() -> None:
         assert (mine.session, mine.lab, mine.size, mine.digest) == (of["id"], "testlab", row["file_size"], row["hash"])
         assert mine.path == f"testlab/Subjects/{row['file_records'][0]['relative_path']}"
         assert [record.repository for record in mine.records] == [one["data_repository"] for one in row["file_records"]]
-
-
-@pytest.mark.parametrize(
-    ("name", "path"),
-    [
-        ("datasets-read", "testlab/Subjects/ALX_001/2023-01-16/001/alf/_ibl_trials.table.pqt"),
-        ("datasets-read-revision", "testlab/Subjects/ALX-003/2023-09-11/001/alf/probe00/#2024-01-01#/spikes.times.npy"),
-        (
-            "datasets-read-unicode-space-name",
-            "testlab/Subjects/ALX_002/2023-03-03/001/alf/notes.table Größe 日本 1.csv",
-        ),
-        ("datasets-read-no-file-records", "testlab/Subjects/S/2024-01-01/001/alf/licks.times.npy"),
-        ("datasets-read-aggregate-no-session", "aggregates/Subjects/testlab/ALX_001/_ibl_subjectTrials.table.pqt"),
-    ],
-)
-def test_where_one_puts_it(name: str, path: str) -> None:
-    row = recorded(name)
-    assert local_path(row, Session.of(session("testlab", "S")) if row["session"] else None) == path
-
-
-def record(path: str, *, exists: bool = True, repository_path: str = "/labA/Subjects/") -> dict[str, Any]:
-    return {"data_repository": "r", "relative_path": path, "exists": exists, "data_repository_path": repository_path}
-
-
-@pytest.mark.parametrize(
-    ("more", "path"),
-    [
-        ({"file_records": [record("S/2024-01-01/1/a.b.npy")]}, "labA/Subjects/S/2024-01-01/1/a.b.npy"),
-        ({"file_records": [record("z/a.b"), record("b/a.b"), record("a/a.b", exists=False)]}, "labA/Subjects/b/a.b"),
-        ({"file_records": [record("z/a.npy", exists=False)]}, "labA/Subjects/z/a.npy"),
-        ({"file_records": [record(f"S/a.b.{uuid(1)}.npy")]}, "labA/Subjects/S/a.b.npy"),
-        ({"file_records": [], "collection": "", "revision": None}, "labA/Subjects/S1/2024-01-01/001/a.b.npy"),
-        ({"file_records": [], "collection": None, "revision": "r1"}, "labA/Subjects/S1/2024-01-01/001/#r1#/a.b.npy"),
-    ],
-)  # fmt: skip
-def test_records_that_differ(more: dict[str, Any], path: str) -> None:
-    of = session()
-    assert local_path({**dataset(of, "a.b.npy"), **more}, Session.of(of)) == path
-
-
-@pytest.mark.parametrize(
-    ("more", "path"),
-    [
-        ({"file_records": [record("Subjects/a.b", repository_path="/public/aggregates/")]}, "aggregates/Subjects/a.b"),
-        ({"file_records": [record("aggregates/x/a.b.npy", repository_path="/")]}, "aggregates/x/a.b.npy"),
-        ({"file_records": [record("resources/x.nrrd", repository_path="")]}, "aggregates/resources/x.nrrd"),
-        ({"file_records": []}, "aggregates/alf/a.b.npy"),
-    ],
-)  # fmt: skip
-def test_aggregates(more: dict[str, Any], path: str) -> None:
-    assert local_path({**dataset(None, "a.b.npy"), **more}, None) == path
-
-
-def test_a_session_without_lab_or_number() -> None:
-    of = Session.of({**session(), "lab": None, "number": None})
-    row = {**dataset(session(), "a.b.npy"), "file_records": []}
-    assert local_path(row, of) == "S1/2024-01-01/000/alf/a.b.npy"
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "path",
-    [f"a/x.{uuid(1)}.npy", f"a/a.tar.{uuid(1)}.gz", f"a/noext.{uuid(1)}", f"a/x.{uuid(1).upper()}.npy", "a/b.npy",
-     "a/x.0b305d2f-04dc-1ef1-be1c-db18931391a1.npy", f"{uuid(1)}/x.npy", f"a/x.{uuid(1)}.{uuid(2)}.npy", "a.b/c"],
-)  # fmt: skip
-def test_uuids_go_as_they_go_in_one(path: str) -> None:
-    from one.alf.path import remove_uuid_string  # noqa: PLC0415  (slow, and needed here alone)
-
-    assert without_uuid(path) == remove_uuid_string(path).as_posix()
 
 
 @pytest.mark.parametrize(
