@@ -157,7 +157,7 @@ async def may_mend(_task: Task[Any, Any], _run: TaskRun, state: PrefectState[Any
     persist_result=False,
     cache_policy=NO_CACHE,
 )
-def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:
+def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:  # noqa: ARG001  (the run's name)
     """Download one batch of a plan; resume it where an earlier attempt of this run was.
 
     Args:

@@ -33,7 +33,11 @@ def files(count: int) -> str:
 
 def selection_words(selection: Mapping[str, Any]) -> str:
     """What is asked for, in a few words: the fields that narrow, long lists as their length."""
-    said = (_field_words(name, value) for name, value in selection.items() if value and name != "protocols")
+    said = (
+        _field_words(name, value)
+        for name, value in selection.items()
+        if value and value != "default" and name != "protocols"
+    )
     return ", ".join(said) or "a plan"
 
 
