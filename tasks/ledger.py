@@ -192,6 +192,31 @@ class Ledger:
         with self._reading() as connection:
             return [Run(*row) for row in connection.execute(query)]
 
+    def run(self, run: str) -> Run | None:
+        """Return one run, or None where the ledger has never heard of it."""
+        with self._reading() as connection:
+            row = connection.execute(sa.select(runs).where(runs.c.id == run)).first()
+        return Run(*row) if row else None
+
+    def outcomes(self, run: str) -> list[Outcome]:
+        """Return what became of the transfers of one run, by path."""
+        names = (
+            "dataset",
+            "path",
+            "state",
+            "source",
+            "protocol",
+            "bytes",
+            "attempts",
+            "verdict",
+            "reason",
+            "next_step",
+        )
+        columns = (*(transfers.c[name] for name in names), transfers.c.size, transfers.c.digest, transfers.c.code)
+        query = sa.select(*columns).where(transfers.c.run == run).order_by(transfers.c.path)
+        with self._reading() as connection:
+            return [_outcome(row) for row in connection.execute(query).mappings()]
+
     def _failures(self, condition: sa.ColumnElement[bool]) -> list[Failure]:
         names = ("dataset", "path", "source", "protocol", "attempts", "verdict", "code", "reason", "next_step")
         more = ("size", "digest", "failures", "first_failed_at", "updated_at")
@@ -267,6 +292,10 @@ def _connect(file: Path, patience: float, pragmas: Sequence[str]) -> sqlite3.Con
         with closing(connection.execute(pragma)) as cursor:
             cursor.fetchall()
     return connection
+
+
+def _outcome(row: sa.RowMapping) -> Outcome:
+    return Outcome(**{**row, "state": State(row["state"])})
 
 
 def _is_proof(outcome: Outcome) -> bool:

@@ -88,7 +88,7 @@ transfers = sa.Table(
     _required("next_step", Words),
     sa.Column("size", sa.BigInteger),
     _required("digest", Words),
-    _required("run", Words),
+    _required("run", Words, index=True),
     _required("failures", sa.Integer),
     sa.Column("first_failed_at", Utc),
     _required("updated_at", Utc),

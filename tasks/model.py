@@ -5,7 +5,7 @@ Nothing here knows Prefect, Alyx or a protocol; everything is small, picklable a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -224,6 +224,10 @@ class Summary:
         names = [f.name for f in fields(self) if f.type == "int"]
         sums = {name: getattr(self, name) + getattr(other, name) for name in names}
         return Summary(**sums, seconds=max(self.seconds, other.seconds), stopped=self.stopped or other.stopped)
+
+    def lasting(self, seconds: float) -> Summary:
+        """The same numbers for a run that took so long."""
+        return replace(self, seconds=round(seconds, 3))
 
     def to_json(self) -> Json:
         """Return the eight public numbers."""

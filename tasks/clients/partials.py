@@ -236,6 +236,10 @@ class Partials:
         finally:
             probe.unlink(missing_ok=True)
 
+    def bytes(self) -> int:
+        """Bytes that lie in partials now."""
+        return sum(max(0, _size(path)) for path in self.directory.glob(f"*{SUFFIX}"))
+
     def prune(self, retention_seconds: float) -> int:
         """Remove partials that nobody continued for so long; return how many."""
         removed = 0
