@@ -99,7 +99,7 @@ class Ledger:
             ledger = cls(_engine(place, patience, _READING), _place(place))
             if ledger._version() is not None:
                 return ledger
-        engine = sa.create_engine("sqlite://", poolclass=StaticPool)
+        engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
         with engine.begin() as connection:
             _create(connection)
             connection.exec_driver_sql(*_READING)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 _HALF = ".half"
 _COPY = 1 << 20
-_IN_MEMORY = 64 << 20
+_IN_MEMORY = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,11 @@ class Plan:
     present_files: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def transfers(self, batch: int) -> list[Transfer]:
-        """Return one batch's transfers, large files first."""
+        """Return one batch's transfers, large files first.
+
+        Raises:
+            OSError, ValueError: The file that the plan was loaded from is gone or spoilt; see `read_batch`.
+        """
         return [Transfer.from_json(row) for row in self._rows(self.batches[batch])]
 
     def skips(self) -> Iterator[Skip]:
@@ -184,9 +188,8 @@ class Plan:
                 file.flush()
                 os.fsync(file.fileno())
                 Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink()
-                raise
+            finally:
+                Path(file.name).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -195,12 +198,9 @@ class Plan:
         Raises:
             DownloadError: `bad-plan`: no such file, or not one that this version wrote.
         """
-        try:
-            with path.open("rb") as file:
-                line = file.readline()
-            return cls._from_header(json.loads(line), partial(_read, path, len(line)))
-        except (OSError, ValueError, TypeError, KeyError) as fault:
-            raise error("bad-plan", f"{path}: {fault}.") from fault
+        with _intact(path), path.open("rb") as file:
+            header = file.readline()
+            return cls._from_header(json.loads(header), partial(_read, path, len(header)))
 
     @classmethod
     def _from_header(cls, header: Json, read: Read) -> Self:
@@ -240,10 +240,8 @@ def read_batch(path: Path, batch: int) -> list[Transfer]:
         DownloadError: `bad-plan`.
     """
     plan = Plan.load(path)
-    try:
+    with _intact(f"{path}, batch {batch}"):
         return plan.transfers(batch)
-    except (OSError, ValueError, TypeError, KeyError, IndexError) as fault:
-        raise error("bad-plan", f"{path}, batch {batch}: {fault}.") from fault
 
 
 def prune_plans(folder: Path, *, before: float) -> int:
@@ -262,7 +260,19 @@ def line(row: Json) -> bytes:
     return json.dumps(row, separators=(",", ":")).encode() + b"\n"
 
 
+@contextmanager
+def _intact(what: object) -> Iterator[None]:
+    """Turn whatever a missing, foreign or spoilt file raises into one error."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, IndexError) as fault:
+        raise error("bad-plan", f"{what}: {fault}.") from fault
+
+
 def _read(path: Path, start: int, offset: int, length: int) -> bytes:
     with path.open("rb") as file:
         file.seek(start + offset)
-        return file.read(length)
+        found = file.read(length)
+    if len(found) < length:
+        raise ValueError("it is cut short")
+    return found

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from deployments.sandbox.alyx import Accounts, Alyx
+from deployments.sandbox.alyx import Accounts, Alyx, Throttle
 from deployments.sandbox.alyx.database import READER, USER
 from deployments.sandbox.control import control
 from deployments.sandbox.data import PRIVATE_BUCKET, PUBLIC_BUCKET, World, build
@@ -113,7 +113,7 @@ class Lab:
         self.world = self.alyx.world = _copy(self._first)
         self.stores.fill(self.world)
         self.alyx.accounts = Accounts({USER: PASSWORD, READER: READER_PASSWORD}, frozenset({READER}))
-        self.alyx.throttle = type(self.alyx.throttle)()
+        self.alyx.throttle = Throttle()
         self.alyx.downloads.clear()
         self.s3.gate = Gate({ACCESS_KEY: SECRET_KEY})
         self.s3.buckets = {each.name: each for each in (Bucket(PUBLIC_BUCKET, public=True), Bucket(PRIVATE_BUCKET))}
@@ -194,7 +194,7 @@ class Lab:
         self.stores.put(self.world, changed)
         return changed
 
-    def files(self, dataset: Dataset, servers: Collection[str] = ("http", "members", "s3", "globus")) -> list[Path]:
+    def paths(self, dataset: Dataset, servers: Collection[str] = ("http", "members", "s3", "globus")) -> list[Path]:
         """Return where the files of a dataset lie on these servers, whether they are there or not."""
         repositories = self.world.repositories
         records = (each for each in dataset.records if repositories[each.repository].server in servers)
