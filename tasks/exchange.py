@@ -127,7 +127,7 @@ def exchange(
 
     try:
         return _bounded(call, pace, seconds)
-    except (OSError, HTTPError, TimeoutError) as failure:
+    except (OSError, HTTPError) as failure:
         raise alyx_unreachable(failure, request=f"{method} {url}") from failure
 
 

@@ -133,7 +133,8 @@ def test_a_stop_ends_a_request_under_way() -> None:
 
     with serve(app) as server:
         clock = Clock(stop)
-        client = AlyxClient(credentials=Credentials(server.url), pace=clock, throttle=Throttle(clock))
+        limits = Limits(attempts=1, read_seconds=10)
+        client = AlyxClient(credentials=Credentials(server.url), pace=clock, limits=limits, throttle=Throttle(clock))
         assert code_of(lambda: client.rest("labs", "list")) == "stopped"
         answer.set()
 
