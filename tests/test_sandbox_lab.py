@@ -1,5 +1,6 @@
 """The lab as a whole: starting, stopping, counting, changing, and being used from elsewhere."""
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -65,6 +66,24 @@ def test_it_stops_in_spite_of_an_open_connection():
     assert not any(thread.is_alive() for thread in threads)
 
 
+def test_it_stops_in_spite_of_a_request_that_hangs(caplog):
+    begun = threading.Event()
+
+    async def hang(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+        begun.set()
+        await asyncio.Event().wait()
+
+    with Lab() as lab:
+        address = ("127.0.0.1", lab.serve("hang", hang).port)
+        with socket.create_connection(address) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert begun.wait(10)
+            lab.servers["hang"].stop()
+            assert b"".join(iter(lambda: client.recv(1000), b"")).endswith(b"\r\n\r\n")  # headers alone
+    assert not caplog.records
+
+
 def test_a_server_can_be_down_for_a_while(lab):
     lab.servers["http"].stop()
     with pytest.raises(requests.ConnectionError):
@@ -118,7 +137,7 @@ def test_open_requests_are_counted(lab):
     together, barrier = 3, threading.Barrier(3, timeout=10)
 
     async def wait(scope, receive, send):
-        await __import__("asyncio").to_thread(barrier.wait)
+        await asyncio.to_thread(barrier.wait)
         await PlainTextResponse("ok")(scope, receive, send)
 
     url = lab.serve("slow", wait).url
@@ -166,6 +185,7 @@ def test_reset_makes_everything_as_it_was(lab):
     assert not lost.exists()
     assert requests.get(lab.urls["alyx"] + "/labs", headers=old, timeout=5).status_code == 200
     assert lab.members == {MEMBER: MEMBER_PASSWORD}
+    assert list(lab.users) == ["alice", "intbrainlab"]
     assert requests.get(lab.urls["s3"], timeout=5).status_code == 403
 
 
