@@ -7,12 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.alyx import AlyxClient
-from tasks.catalogue import datasets, repositories
+from tasks.catalogue import repositories
 from tasks.clients import DownloadClient, client_for
 from tasks.clients.one_files import cache_dir
 from tasks.clients.verdicts import error
 from tasks.disk import free_bytes, look
 from tasks.ledger import Ledger
+from tasks.listing import listing
 from tasks.planfile import Plan, Space
 from tasks.planning import make_plan
 from tasks.selection import Selection
@@ -22,14 +23,14 @@ from tasks.wording import human_bytes
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.model import Dataset, FileRecord, Json
+    from tasks.model import Dataset, FileRecord, Json, Skip
     from tasks.settings import AlyxSettings
 
 _REST = timedelta(days=7)
 
 
 def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, *, rest: timedelta = _REST) -> Plan:
-    """Decide what a run will do; nothing is written anywhere.
+    """Decide what a run will do; nothing is written under the root.
 
     Args:
         selection: What the user asks for.
@@ -44,6 +45,15 @@ def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, *, 
     place = find_root(root, settings, alyx)
     records = repositories(alyx)
     ledger = Ledger.read_only(place)
+    left_out: list[Skip] = []
+    found = listing(
+        selection,
+        alyx,
+        records,
+        wanted=settings.catalogue,
+        configured=configured(),
+        left_out=left_out.append,
+    )
     router = Router(
         records,
         Addresses(records),
@@ -53,14 +63,15 @@ def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, *, 
         configured=configured(),
     )
     return make_plan(
-        datasets(selection, alyx),
+        found.datasets,
+        left_out=left_out,
         root=str(place),
         router=router,
         known=ledger.known,
         look=partial(look, place),
         space=Space(free_bytes(place), settings.reserve_bytes),
         resting=ledger.resting(datetime.now(UTC) - rest),
-        catalogue=f"REST of {alyx.url}",
+        catalogue=found.catalogue,
     )
 
 
