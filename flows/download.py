@@ -70,7 +70,7 @@ def download(
         run.ledger.begin_run(run_id, selection.model_dump(mode="json") if selection else {})
         summary = _run_batches(run, frozen, path)
         run.ledger.end_run(run_id, summary)
-        report(frozen, summary, run.ledger.outcomes(run_id))
+        _tell(run, frozen, summary)
     except BaseException:
         run.pace.stop.set()  # threads see it within a second; leaving the flow waits for them
         raise
@@ -111,6 +111,14 @@ def _follow(run: Run, progress: Progress, futures: list[PrefectFuture[Json]]) ->
             said = time.monotonic()
             log.info(progress.line())
     progress.complete()
+
+
+def _tell(run: Run, plan: Plan, summary: Summary) -> None:
+    """Report to people: artifacts, an event, and in the log what is to be known of the repositories."""
+    remarks = run.switchboard.remarks()
+    for remark in remarks:
+        get_run_logger().warning(remark)
+    report(plan, summary, run.ledger.outcomes(run.id), remarks)
 
 
 def _summary(future: PrefectFuture[Json]) -> Summary:
