@@ -26,6 +26,7 @@ from tasks.preparing import prepare, require_space
 from tasks.reporting import Progress, report
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
+from tasks.telling import tell_alyx
 from tasks.wording import batch_label, files, headline, human_bytes, plan_line, selection_words
 
 if TYPE_CHECKING:
@@ -114,11 +115,12 @@ def _follow(run: Run, progress: Progress, futures: list[PrefectFuture[Json]]) ->
 
 
 def _tell(run: Run, plan: Plan, summary: Summary) -> None:
-    """Report to people: artifacts, an event, and in the log what is to be known of the repositories."""
-    remarks = run.switchboard.remarks()
+    """Report: to Alyx where that is wanted; to people as artifacts, an event, and in the log what they should know."""
+    outcomes = run.ledger.outcomes(run.id)
+    remarks = [*run.switchboard.remarks(), *tell_alyx(outcomes, run.mismatched, run.tree, AlyxSettings())]
     for remark in remarks:
         get_run_logger().warning(remark)
-    report(plan, summary, run.ledger.outcomes(run.id), remarks)
+    report(plan, summary, outcomes, remarks)
 
 
 def _summary(future: PrefectFuture[Json]) -> Summary:
