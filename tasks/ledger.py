@@ -118,6 +118,11 @@ class Ledger:
             rows = connection.execute(query, {} if paths is None else {"listed": json.dumps(paths)})
             return {path: Proof(size, digest, mtime_ns) for path, size, digest, mtime_ns in rows}
 
+    def datasets(self) -> dict[str, str]:
+        """Return the paths of what is proven, by dataset."""
+        with self._reading() as connection:
+            return {row.dataset: row.path for row in connection.execute(sa.select(proofs.c.dataset, proofs.c.path))}
+
     def record(self, outcomes: Iterable[Outcome], *, run: str = "") -> None:
         """Record what became of transfers: all of them or, should it fail, none.
 
