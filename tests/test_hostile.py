@@ -102,16 +102,17 @@ def test_a_symlink_that_is_planted_under_the_root_is_not_followed(lab: Lab, tmp_
     assert {one.state for one in rest} == {State.PUBLISHED}
 
 
-def test_a_symlink_in_the_place_of_a_file_is_replaced_and_its_target_stays(lab: Lab, tmp_path: Path) -> None:
+def test_a_symlink_in_the_place_of_a_file_is_refused_and_its_target_stays(lab: Lab, tmp_path: Path) -> None:
     root, precious = tmp_path / "root", tmp_path / "precious.npy"
     precious.write_bytes(b"precious")
     place = root / "cortexlab/Subjects/KS014/2020-11-10/002/alf/licks.times.npy"
     place.parent.mkdir(parents=True)
     place.symlink_to(precious)
-    mirror(root, subjects=["KS014"], names=["licks.times.npy"])
+    (outcome,) = mirror(root, subjects=["KS014"], names=["licks.times.npy"]).outcomes.values()
+    assert (outcome.state, outcome.code) == (State.FAILED, "target")
+    assert "licks.times.npy" in outcome.reason
     assert precious.read_bytes() == b"precious"
-    assert not place.is_symlink()
-    assert place.read_bytes() == next(each.content for each in lab.world.datasets.values() if each.path in str(place))
+    assert place.is_symlink()
 
 
 @pytest.mark.parametrize(
