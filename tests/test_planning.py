@@ -302,11 +302,15 @@ NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=
 def test_a_plan_survives_the_disk(tmp_path_factory, names, hostile):
     root = tmp_path_factory.mktemp("root")
     made = [dataset(f"lab/{i}/#r#/{name}.npy", i, uuid=name) for i, name in enumerate(names)]
-    plan = plan_of(*made, dataset(f"../{hostile}\ud800", uuid=hostile), root=root)
+    there = {f"lab/there/{name}": (3, 7) for name in names}
+    proofs = {path: Proof(3, MD5, 7) for path in there}
+    made += [dataset(path, uuid=path) for path in there]
+    plan = plan_of(*made, dataset(f"../{hostile}\ud800", uuid=hostile), root=root, proofs=proofs, disk=there)
     path = plan.save()
     loaded = Plan.load(path)
     assert loaded == plan
     assert list(loaded.skips()) == list(plan.skips())
+    assert loaded.present_files == plan.present_files
     for number in range(len(plan.batches)):
         assert read_batch(path, number) == loaded.transfers(number) == plan.transfers(number)
 
