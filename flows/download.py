@@ -26,7 +26,7 @@ from tasks.preparing import prepare, require_space
 from tasks.reporting import Progress, report
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
-from tasks.wording import batch_label, headline, human_bytes, plan_line
+from tasks.wording import batch_label, files, headline, human_bytes, plan_line, selection_words
 
 if TYPE_CHECKING:
     from prefect.futures import PrefectFuture
@@ -41,7 +41,8 @@ _LINE_SECONDS = 30.0
 
 def _run_name() -> str:
     """What is asked for; the plan adds how much it is."""
-    return f"download {Selection.model_validate(flow_run.get_parameters()['selection'])}"
+    selection = flow_run.get_parameters()["selection"]
+    return f"download {selection_words(selection.model_dump() if selection else {})}"
 
 
 @flow(
@@ -62,7 +63,7 @@ def download(
     """
     path = plan or plan_download(selection or Selection.read({}), root)
     frozen = Plan.load(path)
-    _add_to_name(f"{frozen.fetch.files:,} files · {human_bytes(frozen.fetch.bytes)}")
+    _add_to_name(f"{files(frozen.fetch.files)} · {human_bytes(frozen.fetch.bytes)}")
     run_id = flow_run.get_id() or str(uuid4())
     run = running(run_id, Path(frozen.root))
     try:

@@ -7,6 +7,7 @@ so a batch that dies resumes where it was.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,7 +157,7 @@ async def may_mend(_task: Task[Any, Any], _run: TaskRun, state: PrefectState[Any
     persist_result=False,
     cache_policy=NO_CACHE,
 )
-def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:
+def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:  # noqa: ARG001  (the run's name)
     """Download one batch of a plan; resume it where an earlier attempt of this run was.
 
     Args:
@@ -168,12 +169,12 @@ def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:
     Returns:
         The batch's summary, and why the run has to stop, if it has to.
     """
-    path = Path(plan)
+    path, begin = Path(plan), time.monotonic()
     transfers = read_batch(path, batch)
     run = running(run_id, Path(Plan.load(path).root))
     mine = {transfer.path for transfer in transfers}
     settled = {one.path: one for one in run.ledger.outcomes(run_id) if one.path in mine and one.state in _SETTLED}
     left = [transfer for transfer in transfers if transfer.path not in settled]
-    summary = Summary.of(settled.values()) + Summary.of(download(run, left))
-    get_run_logger().info("%s: %s", label, summary.line())
+    summary = Summary.of(settled.values()) + Summary.of(download(run, left)).lasting(time.monotonic() - begin)
+    get_run_logger().info(summary.line())
     return {**summary.to_json(), "stopped": run.stopped}

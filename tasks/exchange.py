@@ -12,8 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
-from urllib3.exceptions import HTTPError, InvalidHeader
-from urllib3.util import Retry
+from urllib3.exceptions import HTTPError
 
 from tasks.clients.verdicts import alyx_unreachable, error
 
@@ -78,14 +77,6 @@ class Answer:
     def text(self) -> str:
         """The body as text; Alyx sends UTF-8."""
         return self.body.decode("utf-8", "replace")
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds that the server asks to wait; it names them, or a date."""
-        try:
-            return Retry().parse_retry_after(self.headers["Retry-After"])
-        except (KeyError, InvalidHeader):
-            return None
 
 
 class TokenAuth(AuthBase):

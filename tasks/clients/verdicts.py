@@ -272,6 +272,12 @@ RULES: dict[str, Rule] = {
         "Nobody says where the files go.",
         "Give `--root`, or set PREFECT_INTEGRATIONS_ALYX_ROOT.",
     ),
+    "nothing-failed": _row(
+        "SKIP_FILE",
+        "FILE",
+        "The ledger knows of no file that failed.",
+        "Nothing to do.",
+    ),
     "run-died": _row(
         "RETRY",
         "RUN",
