@@ -1,7 +1,7 @@
 """Decides what a run will do with every dataset, and freezes it as a Plan.
 
-Pure: what the ledger knows, what lies on disk and how much room there is are handed in. Memory stays flat per dataset:
-the lines of the plan lie in a nameless temporary file once there are many.
+Pure: what the ledger knows, what lies on disk and how much room there is are handed in. Datasets are read once and not
+kept; the lines of a large plan lie in a nameless temporary file.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ class _Draft:
         """Note what is to be done with a dataset."""
         stands = standing(dataset.size, dataset.digest, proof, found)
         if stands is Standing.PRESENT and found:
+            self.present_bytes += found[0] if dataset.id not in self.present else 0
             self.present[dataset.id] = dataset.path
-            self.present_bytes += found[0]
             return
         try:
             Expected.of(dataset.size, dataset.digest)
