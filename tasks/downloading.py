@@ -172,8 +172,8 @@ def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:  # n
     path, begin = Path(plan), time.monotonic()
     transfers = read_batch(path, batch)
     run = running(run_id, Path(Plan.load(path).root))
-    mine = {transfer.path for transfer in transfers}
-    settled = {one.path: one for one in run.ledger.outcomes(run_id) if one.path in mine and one.state in _SETTLED}
+    before = run.ledger.outcomes(run_id, [transfer.path for transfer in transfers])
+    settled = {outcome.path: outcome for outcome in before if outcome.state in _SETTLED}
     left = [transfer for transfer in transfers if transfer.path not in settled]
     summary = Summary.of(settled.values()) + Summary.of(download(run, left)).lasting(time.monotonic() - begin)
     get_run_logger().info(summary.line())
