@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from tasks.clients.verdicts import error
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Pace:
@@ -44,3 +50,29 @@ class Pace:
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
         return self.uniform(0.0, min(ceiling, base * 2.0**attempt))
+
+
+class Disk:
+    """The file system calls that proofs rest on; tests let them fail, or kill the process, at any of them."""
+
+    def write(self, fd: int, data: bytes | memoryview) -> None:
+        """Write all of `data`: a short write (a disk that fills up) is carried on until it fails."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+    def fsync(self, fd: int) -> None:
+        """Make a file's bytes, or a directory's names, survive a power cut."""
+        os.fsync(fd)
+
+    def mkdir(self, name: str, dir_fd: int) -> None:
+        """Make a directory inside an open one."""
+        os.mkdir(name, dir_fd=dir_fd)
+
+    def rename(self, source: Path, name: str, dir_fd: int) -> None:
+        """Give `source` the name `name` inside an open directory, atomically."""
+        os.rename(source, name, dst_dir_fd=dir_fd)
+
+    def free(self, path: Path) -> int:
+        """Bytes that this user may still write where `path` lies."""
+        return shutil.disk_usage(path).free

@@ -7,8 +7,17 @@ the error catalogue in the documentation is generated from it.
 
 from __future__ import annotations
 
+import email.utils
+import errno
+import re
+import shutil
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Verdict(StrEnum):
@@ -226,6 +235,12 @@ RULES: dict[str, Rule] = {
         "Check the disk or the file server behind the root; then run again.",
     ),
     "stopped": _row("STOP_RUN", "RUN", "The run was asked to stop.", "Run again: it resumes where it stopped."),
+    "prefect-server": _row(
+        "RETRY",
+        "RUN",
+        "The local Prefect server does not come up.",
+        "Look into the log, or set PREFECT_API_URL to a server that runs.",
+    ),
     # --- Alyx ---------------------------------------------------------------------------------------
     "alyx-unreachable": _row(
         "RETRY", "RUN", "Alyx cannot be reached.", "Check ALYX_URL, the network and the VPN; then try again."
@@ -301,3 +316,165 @@ def error(code: str, detail: str = "", *, retry_after: float | None = None) -> D
     rule = RULES[code]
     reason = f"{rule.meaning} {detail}".strip()
     return DownloadError(rule.verdict, reason, rule.next_step, code=code, retry_after=retry_after)
+
+
+# --- finding the row ------------------------------------------------------------------------------
+
+_ERRNO = {
+    errno.ENOSPC: "disk-full",
+    errno.EDQUOT: "disk-full",
+    errno.EFBIG: "disk-full",
+    errno.EROFS: "read-only",
+    errno.EACCES: "read-only",
+    errno.EPERM: "read-only",
+    errno.EISDIR: "target",
+    errno.ENOTDIR: "target",
+    errno.EEXIST: "target",
+    errno.ENOTEMPTY: "target",
+    errno.ENAMETOOLONG: "name-too-long",
+    errno.EINVAL: "name-too-long",
+    errno.EILSEQ: "name-too-long",
+    errno.ELOOP: "bad-path",
+}
+
+
+def os_error(failure: OSError, path: object) -> DownloadError:
+    """The verdict on a failure of the local file system; a full disk says how much is free."""
+    code = _ERRNO.get(failure.errno or 0, "local-io")
+    detail = f"{path}: {failure.strerror or failure}."
+    if code == "disk-full":
+        detail += f" {_free(path)} bytes are free there."
+    return error(code, detail)
+
+
+def _free(path: object) -> str:
+    place = Path(str(path))
+    for parent in (place, *place.parents):
+        if parent.exists():
+            return f"{shutil.disk_usage(parent).free:,}"
+    return "?"
+
+
+#: libcurl's error numbers (https://curl.se/libcurl/c/libcurl-errors.html). 28 (time-out), 23 and 42 (our own
+#: callbacks) are told apart by the wire, which knows the phase.
+_CURL = {
+    1: "redirect",  # CURLE_UNSUPPORTED_PROTOCOL: https to http, or to file:
+    3: "bad-request",  # CURLE_URL_MALFORMAT
+    5: "dns",  # CURLE_COULDNT_RESOLVE_PROXY
+    6: "dns",  # CURLE_COULDNT_RESOLVE_HOST
+    7: "connect",  # CURLE_COULDNT_CONNECT
+    8: "protocol",  # CURLE_WEIRD_SERVER_REPLY
+    16: "protocol",  # CURLE_HTTP2
+    18: "connection-lost",  # CURLE_PARTIAL_FILE
+    35: "connection-lost",  # CURLE_SSL_CONNECT_ERROR: cut or reset during the handshake
+    47: "redirect",  # CURLE_TOO_MANY_REDIRECTS
+    52: "connection-lost",  # CURLE_GOT_NOTHING
+    55: "connection-lost",  # CURLE_SEND_ERROR
+    56: "connection-lost",  # CURLE_RECV_ERROR
+    58: "tls",  # CURLE_SSL_CERTPROBLEM
+    59: "tls",  # CURLE_SSL_CIPHER
+    60: "tls",  # CURLE_PEER_FAILED_VERIFICATION
+    61: "protocol",  # CURLE_BAD_CONTENT_ENCODING
+    77: "tls",  # CURLE_SSL_CACERT_BADFILE
+    83: "tls",  # CURLE_SSL_ISSUER_ERROR
+    90: "tls",  # CURLE_SSL_PINNEDPUBKEYNOTMATCH
+    91: "tls",  # CURLE_SSL_INVALIDCERTSTATUS
+    92: "protocol",  # CURLE_HTTP2_STREAM
+    97: "connect",  # CURLE_PROXY
+    100: "protocol",  # CURLE_TOO_LARGE: headers beyond every limit
+}
+
+
+def curl_error(number: int, message: str, where: str) -> DownloadError:
+    """The verdict on a failure of libcurl."""
+    return error(_CURL.get(number, "protocol"), f"{where}: {message or 'libcurl'} ({number}).")
+
+
+#: S3's own words for an error are more exact than the status (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
+_S3 = {
+    "SlowDown": "throttled",
+    "RequestLimitExceeded": "throttled",
+    "InternalError": "server-error",
+    "ServiceUnavailable": "server-error",
+    "RequestTimeout": "connection-lost",
+    "ExpiredToken": "unauthorised",
+    "InvalidToken": "unauthorised",
+    "TokenRefreshRequired": "unauthorised",
+    "InvalidAccessKeyId": "unauthorised",
+    "SignatureDoesNotMatch": "unauthorised",
+    "RequestTimeTooSkewed": "unauthorised",
+    "AccessDenied": "forbidden",
+    "NoSuchKey": "not-found",
+    "NoSuchBucket": "not-found",
+    "NoSuchVersion": "not-found",
+    "PreconditionFailed": "changed",
+    "PermanentRedirect": "redirect",
+    "AuthorizationHeaderMalformed": "bad-request",
+    "InvalidObjectState": "forbidden",
+}
+_STATUS = {
+    401: "unauthorised",
+    403: "forbidden",
+    404: "not-found",
+    407: "unauthorised",
+    408: "connection-lost",
+    410: "not-found",
+    412: "changed",
+    416: "range-refused",
+    425: "throttled",
+    429: "throttled",
+    501: "bad-request",
+    505: "bad-request",
+    509: "throttled",
+}
+
+
+def http_status(
+    status: int, where: str, headers: Mapping[str, str] | None = None, body: bytes = b"", *, now: float = 0.0
+) -> DownloadError:
+    """The verdict on an answer that is not the file.
+
+    Args:
+        status: HTTP status.
+        where: File and host, for the human; never with a query string, which may hold a signature.
+        headers: Answer headers, names in lower case.
+        body: The beginning of the answer's body; an S3 error document is looked into.
+        now: Seconds since the epoch, to read `Retry-After` dates against.
+    """
+    word = _s3_code(body)
+    wait = retry_after((headers or {}).get("retry-after", ""), now)
+    code = _S3.get(word) or _STATUS.get(status) or _status_class(status)
+    if code == "server-error" and wait is not None:
+        code = "throttled"
+    return error(code, f"{where}: HTTP {status}{f' {word}' if word else ''}.", retry_after=wait)
+
+
+def _status_class(status: int) -> str:
+    if status >= 500:  # noqa: PLR2004
+        return "server-error"
+    return "redirect" if 300 <= status < 400 else "bad-request"  # noqa: PLR2004
+
+
+def _s3_code(body: bytes) -> str:
+    """The `<Code>` of an S3 error document; a search, since XML of strangers is not worth a parser's risks."""
+    found = re.search(rb"<Error>.{0,200}?<Code>([A-Za-z]{1,64})</Code>", body[:4096], re.DOTALL)
+    return found[1].decode() if found else ""
+
+
+#: Longer waits are not credible (a clock that is off, a hostile server); the caller gives up sooner anyway.
+_LONGEST_RETRY_AFTER = 7 * 24 * 3600.0
+
+
+def retry_after(value: str, now: float) -> float | None:
+    """Seconds that a `Retry-After` header asks for: a number or a date (RFC 9110 10.2.3); None if it says nothing.
+
+    A date in the past is 0, anything beyond a week counts as a week.
+    """
+    text = value.strip()
+    if re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,9})?", text):
+        return min(float(text), _LONGEST_RETRY_AFTER)
+    try:
+        moment: float = email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return min(max(0.0, moment - now), _LONGEST_RETRY_AFTER)

@@ -1,0 +1,42 @@
+# Everything sets itself up: the only needs are Python 3.11+ (with venv) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench faults clean
+
+help: ## Say what each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Make the project's own environment (.venv); done once, and again when pyproject.toml changes
+
+$(READY): pyproject.toml scripts/environment.sh
+	@sh scripts/environment.sh $(PYTHON) $(VENV)
+	@touch $@
+
+demo: $(READY) ## Download a whole lab from a sandbox on loopback, and show the run in Prefect
+	@$(BIN)/prefect-alyx demo
+
+test: $(READY) ## Run the tests
+	@$(BIN)/python -m pytest -q
+
+check: $(READY) ## What CI runs: format, lint, types, tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory test
+
+format: $(READY) ## Put the code into its form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+faults: $(READY) ## Run the fault matrix over real sockets and print it as a table
+	@$(BIN)/python -m tests.faults.matrix
+
+bench: $(READY) ## Measure against curl and requests; prints ratios
+	@$(BIN)/python -m tests.bench
+
+clean: ## Remove the environment and what tools left behind
+	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

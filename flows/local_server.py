@@ -1,0 +1,174 @@
+"""One local Prefect server, started once in the background and found again.
+
+Prefect's own throw-away server costs 20 to 50 seconds a run and loses most task-run records when the process
+ends; a server that stays costs about a second a run, and its UI can be looked at afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import requests
+from filelock import FileLock
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+
+from tasks.clients.verdicts import error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: A first start migrates a new database: 32 to 50 seconds on a slow machine.
+_START_SECONDS = 180
+_STOP_SECONDS = 15
+_HEALTH_SECONDS = 5
+#: The server records task runs one by one by default; in batches it needs a fifth of the CPU and lags a tenth as long.
+_TUNED = {
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "200",
+    # A server of one person on loopback has nobody to report to.
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServer:
+    """A server of ours, as its state file remembers it."""
+
+    url: str
+    pid: int
+    born: float
+
+    @property
+    def ui(self) -> str:
+        """Where a person looks."""
+        return self.url.removesuffix("/api")
+
+    def process(self) -> psutil.Process | None:
+        """The server's process, unless it is gone or its PID is another's."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found = psutil.Process(self.pid)
+            if abs(found.create_time() - self.born) < 1.0 and found.status() != psutil.STATUS_ZOMBIE:
+                return found
+        return None
+
+    def is_healthy(self) -> bool:
+        """Whether it answers."""
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"{self.url}/health", timeout=_HEALTH_SECONDS).ok
+        return False
+
+
+@contextlib.contextmanager
+def prefect_api(say: Callable[[str], None]) -> Iterator[str]:
+    """Make a Prefect API available for the `with` block: the configured one, else the local server.
+
+    Args:
+        say: Told, a line each, what is started and waited for.
+
+    Yields:
+        The API's URL.
+
+    Raises:
+        DownloadError: `prefect-server`, when no server comes up.
+    """
+    configured = get_current_settings().api.url
+    if configured:
+        yield str(configured)
+        return
+    server = start(say)
+    with temporary_settings(updates={PREFECT_API_URL: server.url}):
+        yield server.url
+
+
+def start(say: Callable[[str], None]) -> LocalServer:
+    """Return the local server, starting it if it does not run; two callers at once start one."""
+    state = _state_file()
+    state.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(state.with_suffix(".lock"), timeout=_START_SECONDS + _STOP_SECONDS):
+        known = _known()
+        if known and known.process() and known.is_healthy():
+            return known
+        return _launch(say)
+
+
+def stop(say: Callable[[str], None]) -> bool:
+    """Stop the local server; return whether one ran."""
+    known = _known()
+    process = known.process() if known else None
+    _state_file().unlink(missing_ok=True)
+    if not known or not process:
+        say("No local Prefect server runs.")
+        return False
+    say(f"Stopping the local Prefect server at {known.ui} ...")
+    family = [process, *process.children(recursive=True)]
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.terminate()
+    for survivor in psutil.wait_procs(family, timeout=_STOP_SECONDS)[1]:
+        survivor.kill()
+    return True
+
+
+def _launch(say: Callable[[str], None]) -> LocalServer:
+    port, log = _free_port(), _state_file().with_suffix(".log")
+    url = f"http://127.0.0.1:{port}/api"
+    say(f"Starting a local Prefect server at {url.removesuffix('/api')} (the first start takes up to a minute) ...")
+    with log.open("ab") as output:
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        process = subprocess.Popen(  # noqa: S603  (our own interpreter, our own words)
+            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True, env=_environment()
+        )
+    server = LocalServer(url, process.pid, psutil.Process(process.pid).create_time())
+    _wait_until_healthy(server, process, log)
+    _state_file().write_text(json.dumps(asdict(server)))
+    say(f"The local Prefect server runs at {server.ui}; `prefect-alyx demo --stop` ends it.")
+    return server
+
+
+def _wait_until_healthy(server: LocalServer, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        if server.is_healthy():
+            return
+        time.sleep(0.2)
+    process.kill()
+    raise error("prefect-server", f"What it said is in {log}.")
+
+
+def _environment() -> dict[str, str]:
+    """The server's environment: ours, tuned; it must not take itself for a client of another server."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    return {**_TUNED, **inherited}
+
+
+def _known() -> LocalServer | None:
+    try:
+        return LocalServer(**json.loads(_state_file().read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _state_file() -> Path:
+    return Path(get_current_settings().home) / "prefect-alyx-server.json"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

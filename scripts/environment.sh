@@ -1,0 +1,26 @@
+#!/bin/sh
+# Makes the project's own environment: environment.sh PYTHON VENV
+# Debian's python3 comes without ensurepip; its own package for that is added where this user may.
+set -eu
+python=$1
+venv=$2
+
+if ! "$python" -c 'import sys; raise SystemExit(sys.version_info < (3, 11))'; then
+    echo "prefect-alyx needs Python 3.11 or newer; this is $("$python" --version). Try: make PYTHON=python3.12" >&2
+    exit 1
+fi
+
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    version=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+    echo "Python's venv module is missing; installing Debian's package $version ..." >&2
+    if [ "$(id -u)" = 0 ]; then
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$version" >&2
+    else
+        echo "Please run: sudo apt-get install $version" >&2
+        exit 1
+    fi
+fi
+
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+echo "Installing the project and its tools into $venv (some minutes the first time) ..." >&2
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[test]'

@@ -1,0 +1,104 @@
+"""Amazon S3 and servers like it: each repository's own bucket, region and keys, as Alyx's json names them.
+
+boto3 finds the endpoint and signs; the bytes take the same road as those of every other protocol.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+import boto3
+import botocore.exceptions
+from botocore import UNSIGNED
+from botocore.config import Config
+
+from tasks.clients.addresses import names_carry_uuid, server_path
+from tasks.clients.streaming import StreamingClient
+from tasks.clients.verdicts import error
+from tasks.clients.wire import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from botocore.credentials import Credentials, ReadOnlyCredentials
+    from mypy_boto3_s3 import S3Client
+
+    from tasks.clients.seams import Pace
+    from tasks.clients.wire import WireOptions
+
+#: How long a signed URL is good; one is made for each attempt, and a large file takes its time.
+_EXPIRES_SECONDS = 6 * 3600
+_SCHEME = "s3://"
+
+
+class AwsClient(StreamingClient):
+    """Objects of a repository's bucket."""
+
+    def __init__(
+        self,
+        repository: Mapping[str, Any],
+        params: Mapping[str, Any] | None = None,
+        options: WireOptions | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        super().__init__(repository, params, options, pace)
+        self._settings = {**(params or {}), **_object(repository.get("json"))}
+        self._s3, self._keys = self._connect()
+
+    def to_address(self, data_path: str, dataset_id: str | None = None) -> str:
+        """Return `s3://bucket/key` of a registered path, the key percent-encoded.
+
+        Raises:
+            DownloadError: `bad-path`, or `not-addressable` for a repository without a bucket.
+        """
+        bucket = self._settings.get("bucket_name")
+        if not bucket:
+            detail = f"Repository {self.repository.get('name')} names no bucket (json.bucket_name)."
+            raise error("not-addressable", detail)
+        dataset_id = dataset_id if names_carry_uuid(self.repository.get("globus_is_personal")) else None
+        prefix = (self.repository.get("globus_path") or "").strip("/")
+        key = "/".join(part for part in (prefix, server_path(data_path, dataset_id)) if part)
+        return f"{_SCHEME}{bucket}/{quote(key, safe='/~')}"
+
+    def request(self, file_address: str) -> Request:
+        """Return the object's URL, signed unless the bucket is public."""
+        bucket, _, key = file_address.removeprefix(_SCHEME).partition("/")
+        where = {"Bucket": bucket, "Key": unquote(key)}
+        try:
+            url = self._s3.generate_presigned_url("get_object", Params=where, ExpiresIn=_EXPIRES_SECONDS)
+        except (botocore.exceptions.BotoCoreError, ValueError) as failure:
+            raise error("not-addressable", f"{file_address}: {failure}") from failure
+        return Request(url)
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether requests are signed."""
+        return self._keys is not None
+
+    def renew(self) -> bool:
+        """Ask boto3's credential chain anew; keys that Alyx gives do not change within a run."""
+        before = self._keys
+        self._s3, self._keys = self._connect()
+        return self._keys != before
+
+    def _connect(self) -> tuple[S3Client, Credentials | ReadOnlyCredentials | None]:
+        """Make the S3 client: with Alyx's keys; else unsigned for a public bucket (ONE's rule); else as boto3 finds."""
+        settings = self._settings
+        session = boto3.Session(
+            aws_access_key_id=settings.get("Access key ID") or None,
+            aws_secret_access_key=settings.get("Secret access key") or None,
+            region_name=settings.get("region_name") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+            profile_name=settings.get("profile_name") or None,
+        )
+        public = "public" in str(settings.get("bucket_name", "")) and not settings.get("Access key ID")
+        found = None if public else session.get_credentials()
+        config = Config(signature_version="s3v4" if found else UNSIGNED)
+        endpoint = settings.get("endpoint_url") or None
+        return session.client("s3", config=config, endpoint_url=endpoint), found and found.get_frozen_credentials()
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    """Alyx's json field where it is an object; old rows hold a string or null."""
+    return value if isinstance(value, dict) else {}

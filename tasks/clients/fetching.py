@@ -1,0 +1,123 @@
+"""Fetches one file over the wire: attempts, resume, proof, and what to begin again after.
+
+The attempts of one file share a partial and a budget. Bytes that arrived are kept across attempts, sources
+and processes; bytes that turn out to be wrong are thrown away, and the file begins again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from tasks.clients.answer import Answer
+from tasks.clients.patience import Budget
+from tasks.clients.verdicts import DownloadError
+from tasks.clients.wire import host_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tasks.clients.partials import Partial
+    from tasks.clients.wire import Request, Wire
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What fetching one file has cost so far: bytes received (thrown-away ones too) and requests sent."""
+
+    bytes: int = 0
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class Fetch:
+    """One file on its way: the attempts that complete and prove its partial.
+
+    Attributes:
+        wire: Sends the requests.
+        address: Names the object, whatever URL it is fetched by.
+        partial: Claimed; its bytes are kept and continued where that is safe.
+        prepare: Makes a fresh request for each attempt, since signatures expire.
+        receipt: What it costs, counted on.
+        attempts: Requests in a row without progress before it is given up.
+    """
+
+    wire: Wire
+    address: str
+    partial: Partial
+    prepare: Callable[[], Request]
+    receipt: Receipt
+    attempts: int
+    name: str = field(init=False)
+    budget: Budget = field(init=False)
+
+    def __post_init__(self) -> None:
+        wire, seconds = self.wire, self.wire.options.deadline(self.partial.expected.size)
+        self.name = unquote(self.address.rpartition("/")[2])
+        self.budget = Budget(wire.pace, wire.holds, attempts=self.attempts, seconds=seconds)
+
+    def run(self) -> None:
+        """Attempt until the partial is proven.
+
+        Raises:
+            DownloadError: what speaks against it; the partial keeps what can be continued.
+        """
+        while True:
+            before = self.partial.size
+            try:
+                self._prove(resumed=self._complete())
+            except DownloadError as failure:
+                self.budget.spend(failure, self.partial.size - before)
+            else:
+                return
+
+    def _complete(self) -> bool:
+        """Fetch what is missing; return whether bytes of earlier attempts are part of the file."""
+        partial = self.partial
+        if partial.size and partial.size == partial.expected.size:
+            return True
+        self._forget_what_cannot_be_continued()
+        request = self.prepare()
+        self.budget.wait_for(host_of(request))
+        return self._exchange(request)
+
+    def _exchange(self, request: Request) -> bool:
+        partial, host = self.partial, host_of(request)
+        answer = Answer(
+            partial, address=self.address, name=self.name, where=f"{self.name} at {host}", now=self.wire.pace.now
+        )
+        self.receipt.attempts += 1
+        try:
+            self.wire.perform(request, answer, self._range_headers(), self.budget)
+        except DownloadError as failure:
+            self.budget.heed(failure, host)
+            if not answer.resumable:
+                partial.rewind()
+            raise
+        finally:
+            self.receipt.bytes += answer.received
+        return partial.size > answer.received
+
+    def _prove(self, *, resumed: bool) -> None:
+        try:
+            self.partial.prove(self.name)
+        except DownloadError as mismatch:
+            self.partial.rewind()
+            raise self.budget.mismatch(mismatch, resumed=resumed) from mismatch
+
+    def _forget_what_cannot_be_continued(self) -> None:
+        """Begin again where a splice could go unseen: no digest, and no proof that the object is the same."""
+        partial = self.partial
+        expected = partial.expected
+        too_long = expected.size is not None and partial.size > expected.size
+        blind = not expected.digest and (not partial.validator or partial.source not in ("", self.address))
+        if partial.size and (too_long or blind):
+            partial.rewind()
+
+    def _range_headers(self) -> list[str]:
+        partial = self.partial
+        if not partial.size:
+            return []
+        condition = [f"If-Range: {partial.if_range}"] if partial.if_range and partial.source == self.address else []
+        return [f"Range: bytes={partial.size}-", *condition]

@@ -1,0 +1,273 @@
+"""Partials: bytes of a dataset that are not proven yet, named by content and claimed by rename.
+
+A partial's name is `<identity>.<owner>.<validator>.part`. The identity is the digest and the size, so
+that any source can continue it; without a digest it is the address. The owner is `free`, or names the
+process that is writing. Taking a partial is one atomic rename, which tells the winner on every file
+system, where `flock` lies on Lustre, GPFS and some NFS. The validator (a short hash of ETag or
+Last-Modified) is kept where no digest could unmask a splice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import itertools
+import os
+import shutil
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tasks.clients.proof import HEAD_BYTES, Expected
+from tasks.clients.verdicts import os_error
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+    from pathlib import Path
+
+    from tasks.clients.seams import Disk, Pace
+
+FREE = "free"
+SUFFIX = ".part"
+#: A partial claimed on another machine is taken over when nothing was written to it for so long. Longer than the
+#: default stall limit, so that a slow owner is not robbed.
+LEASE_SECONDS = 300.0
+_READ = 1 << 20
+_serial = itertools.count()
+
+
+def short_hash(text: str) -> str:
+    """Sixteen hex characters that stand for a text in a file name."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@functools.cache
+def machine() -> str:
+    """This machine and PID namespace: two containers with one host name are two machines."""
+    namespace = ""
+    with contextlib.suppress(OSError):
+        namespace = str(os.stat("/proc/self/ns/pid").st_ino)
+    return short_hash(f"{socket.gethostname()} {psutil.boot_time():.0f} {namespace}")
+
+
+def owner() -> str:
+    """A name for one claim: machine, process, the process's start, and a serial number."""
+    return f"{_process(os.getpid())}-{next(_serial)}"
+
+
+@functools.cache
+def _process(pid: int) -> str:
+    return f"{machine()}-{pid}-{psutil.Process(pid).create_time():.2f}".replace(".", "_")
+
+
+def identity(expected: Expected, address: str) -> str:
+    """Name the content: by digest and size where Alyx has a digest, else by the address it comes from."""
+    size = "x" if expected.size is None else str(expected.size)
+    what = f"{expected.algorithm}-{expected.digest}" if expected.digest else f"from-{short_hash(address)}"
+    return f"{what}-{size}"
+
+
+@dataclass(slots=True)
+class Partial:
+    """A claimed partial: its file, how much of it there is, and the running digest of exactly that much.
+
+    Attributes:
+        validator: Short hash of the ETag or Last-Modified that the bytes came with; "" where unknown.
+        source: Address that the bytes came from in this process.
+        if_range: The validator as `If-Range` may carry it; "" where there is no strong one.
+    """
+
+    path: Path
+    expected: Expected
+    disk: Disk
+    fd: int
+    size: int = 0
+    head: bytes = b""
+    validator: str = ""
+    source: str = ""
+    if_range: str = ""
+    _hash: _Hash | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self._hash = self.expected.hasher()
+        self._rehash()
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of all bytes so far; "" where there is nothing to compare with."""
+        return self._hash.hexdigest() if self._hash else ""
+
+    def _rehash(self) -> None:
+        """Read what is already there: a prefix counts only when this process has hashed it itself."""
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        while block := os.read(self.fd, _READ):
+            self._account(block)
+
+    def _account(self, data: bytes | memoryview) -> None:
+        if self.size < HEAD_BYTES:
+            self.head += bytes(data[: HEAD_BYTES - self.size])
+        if self._hash:
+            self._hash.update(data)
+        self.size += len(data)
+
+    def write(self, data: bytes) -> None:
+        """Append bytes; raises OSError as the disk does, and then what was written before still counts."""
+        self.disk.write(self.fd, data)
+        self._account(data)
+
+    def rewind(self) -> None:
+        """Throw all bytes away and begin again."""
+        os.ftruncate(self.fd, 0)
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        self.size, self.head, self._hash = 0, b"", self.expected.hasher()
+        self.validator = self.source = self.if_range = ""
+
+    def remember(self, validator: str) -> None:
+        """Keep which version of the object these bytes come from, on disk too where no digest could tell."""
+        mark = short_hash(validator) if validator else ""
+        if mark != self.validator and not self.expected.digest:
+            stem, _, _ = self.path.name.removesuffix(SUFFIX).rpartition(".")
+            renamed = self.path.with_name(f"{stem}.{mark}{SUFFIX}")
+            self.path.rename(renamed)
+            self.path = renamed
+        self.validator = mark
+
+    def prove(self, name: str) -> None:
+        """Check size, digest or content; see :meth:`Expected.check`."""
+        self.expected.check(self.size, self.digest, self.head, name)
+
+    def release(self) -> None:
+        """Give the partial back, for whoever continues it; an empty one is removed."""
+        self.close()
+        if not self.size:
+            return self.discard()
+        who, _, rest = self.path.name.partition(".")
+        mark = rest.removesuffix(SUFFIX).rpartition(".")[2]
+        with contextlib.suppress(FileNotFoundError):
+            self.path.rename(self.path.with_name(f"{who}.{FREE}.{mark}{SUFFIX}"))
+        return None
+
+    def discard(self) -> None:
+        """Remove the partial."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file; the claim stays."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class Partials:
+    """The directory of partials of one tree."""
+
+    def __init__(self, directory: Path, disk: Disk, pace: Pace) -> None:
+        self.directory = directory
+        self.disk = disk
+        self.pace = pace
+
+    def claim(self, expected: Expected, address: str) -> Partial:
+        """Take the largest partial of this content that nobody is writing, or begin a new one.
+
+        Two workers that claim at once both get a file of their own: the same bytes may be fetched twice,
+        they are never written into one file by two.
+
+        Raises:
+            DownloadError: `disk-full`, `read-only`, `name-too-long` or `local-io`.
+        """
+        what = identity(expected, address)
+        mine = f"{what}.{owner()}"
+        try:
+            for path in self._candidates(what):
+                if taken := self._take(path, mine):
+                    return self._open(taken, expected, os.O_RDWR)
+            new = self.directory / f"{mine}.{SUFFIX}"
+            return self._open(new, expected, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        except OSError as failure:
+            raise os_error(failure, self.directory) from failure
+
+    def _open(self, path: Path, expected: Expected, flags: int) -> Partial:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        validator = path.name.removesuffix(SUFFIX).rpartition(".")[2]
+        partial = Partial(path, expected, self.disk, fd)
+        partial.validator = validator
+        return partial
+
+    def _candidates(self, what: str) -> list[Path]:
+        names = [name for name in os.listdir(self.directory) if name.startswith(f"{what}.") and name.endswith(SUFFIX)]
+        paths = [self.directory / name for name in names if self._is_free(name)]
+        return sorted(paths, key=_size, reverse=True)
+
+    def _take(self, path: Path, mine: str) -> Path | None:
+        """Rename to a name of our own; a lost reply of an NFS server is told by looking for that name."""
+        target = path.with_name(f"{mine}.{path.name.removesuffix(SUFFIX).rpartition('.')[2]}{SUFFIX}")
+        try:
+            path.rename(target)
+        except FileNotFoundError:
+            return target if target.exists() else None
+        if _host(path.name) not in (FREE, machine()):
+            _detach(target)
+        return target
+
+    def _is_free(self, name: str) -> bool:
+        host = _host(name)
+        if host == FREE:
+            return True
+        who = name.split(".")[1]
+        if who.startswith(f"{_process(os.getpid())}-"):
+            return False
+        _, pid, born, _ = who.split("-")
+        if host == machine():
+            return not _alive(int(pid), float(born.replace("_", ".")))
+        return self._lease_is_over(self.directory / name)
+
+    def _lease_is_over(self, path: Path) -> bool:
+        """Compare with a file written now, so that the file server's clock is asked and not ours."""
+        probe = self.directory / f".clock-{owner()}"
+        try:
+            probe.touch()
+            return probe.stat().st_mtime - path.stat().st_mtime > LEASE_SECONDS
+        except FileNotFoundError:
+            return False
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def prune(self, retention_seconds: float) -> int:
+        """Remove partials that nobody continued for so long; return how many."""
+        removed = 0
+        for path in self.directory.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                if self.pace.now() - path.stat().st_mtime > retention_seconds and self._is_free(path.name):
+                    path.unlink()
+                    removed += 1
+        return removed
+
+
+def _host(name: str) -> str:
+    return name.split(".")[1].partition("-")[0]
+
+
+def _detach(path: Path) -> None:
+    """Move the bytes to a file of our own: an owner on another machine may only be slow, and still write."""
+    copy = path.with_name(f".copy-{owner()}")
+    shutil.copyfile(path, copy)
+    copy.replace(path)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
+def _alive(pid: int, born: float) -> bool:
+    """Whether the process that made a claim still runs; a reused PID has another start."""
+    try:
+        return abs(psutil.Process(pid).create_time() - born) < 1.0
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,120 @@
+"""What the streaming clients share: an address becomes a request, and one road takes it from there."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from tasks.clients.access import Access
+from tasks.clients.base import Capabilities, DownloadClient
+from tasks.clients.fetching import Fetch, Receipt
+from tasks.clients.partials import Partials
+from tasks.clients.proof import Expected
+from tasks.clients.publish import Published, publish
+from tasks.clients.seams import Pace
+from tasks.clients.tree import Tree
+from tasks.clients.verdicts import DownloadError
+from tasks.clients.wire import Wire, WireOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tasks.clients.partials import Partial
+    from tasks.clients.wire import Request
+
+
+class StreamingClient(DownloadClient):
+    """A client whose bytes pass through this process.
+
+    Args:
+        repository: What Alyx answers for the data repository.
+        params: The protocol's profile of the params store, where it needs one.
+        options: How patient the wire is.
+        pace: Clock, dice and stop signal; shared by all clients of a run.
+    """
+
+    capabilities = Capabilities()
+
+    def __init__(
+        self,
+        repository: Mapping[str, Any],
+        params: Mapping[str, Any] | None = None,
+        options: WireOptions | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.repository = repository
+        self.params = params
+        self.pace = pace or Pace()
+        self.wire = Wire(options or WireOptions(), self.pace)
+        self._access = Access(lambda address: self.wire.status(self.request(address)))
+
+    @abstractmethod
+    def request(self, file_address: str) -> Request:
+        """Turn an address into what to ask for; called again for each attempt.
+
+        Raises:
+            DownloadError: when there is no way to ask.
+        """
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether requests carry a login or a signature."""
+        return False
+
+    def renew(self) -> bool:
+        """Look for newer credentials after a refusal; return whether there are any."""
+        return False
+
+    def fetch(
+        self, file_address: str, partial: Partial, *, receipt: Receipt | None = None, attempts: int | None = None
+    ) -> Receipt:
+        """Complete and prove a partial; the caller publishes it.
+
+        Args:
+            file_address: What `to_address` answered.
+            partial: Claimed; its bytes are continued where that is safe.
+            receipt: Counts on over several sources; a new one by default.
+            attempts: Fewer attempts without progress than the options allow, when another source waits.
+
+        Raises:
+            DownloadError: the partial keeps what can be continued.
+        """
+        receipt = receipt or Receipt()
+        attempts = attempts or self.wire.options.attempts
+        way = Fetch(self.wire, file_address, partial, lambda: self.request(file_address), receipt, attempts)
+        try:
+            way.run()
+        except DownloadError as failure:
+            if failure.code not in ("unauthorised", "forbidden") or not self.has_credentials:
+                raise
+            self._try_renewed(way, failure)
+        self._access.granted(file_address)
+        return receipt
+
+    def _try_renewed(self, way: Fetch, failure: DownloadError) -> None:
+        if self.renew():
+            way.run()
+        elif failure.code == "forbidden":
+            raise self._access.judge(failure)
+        else:
+            raise failure
+
+    def download_file(
+        self, file_address: str, target: Path, *, size: int | None = None, digest: str | None = None
+    ) -> Path:
+        """Fetch, prove and publish one file; see :meth:`DownloadClient.download_file`."""
+        expected = Expected.of(size, digest)
+        tree = Tree.around(target.absolute())
+        tree.prepare()
+        partial = Partials(tree.partials, tree.disk, self.pace).claim(expected, file_address)
+        try:
+            self.fetch(file_address, partial)
+            (result,) = publish(tree, [(partial, target.absolute().relative_to(tree.root).as_posix())])
+        except BaseException:
+            partial.release()
+            raise
+        if not isinstance(result, Published):
+            raise result
+        tree.tidy()
+        return target

@@ -1,0 +1,118 @@
+"""The local tree: every path is walked from the root at the moment of use, and no symlink is followed.
+
+What is ours (partials, ledger, plans, quarantine) lies under `<root>/.prefect-alyx/`, on the same file
+system as the data, so that a rename is atomic.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO
+
+from tasks.clients.seams import Disk
+from tasks.clients.verdicts import error, os_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: The directory of what is ours, under the root.
+OURS = ".prefect-alyx"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Tree:
+    """A root directory and what may be done below it."""
+
+    def __init__(self, root: Path, disk: Disk | None = None) -> None:
+        self.root = Path(root)
+        self.disk = disk or Disk()
+
+    @classmethod
+    def around(cls, target: Path, disk: Disk | None = None) -> Tree:
+        """The tree a single target belongs to: the nearest one above it that is ours, else its own directory."""
+        for parent in target.parents:
+            if (parent / OURS).is_dir():
+                return cls(parent, disk)
+        return cls(target.parent, disk)
+
+    @property
+    def partials(self) -> Path:
+        """Where partials lie."""
+        return self.root / OURS / "partials"
+
+    def prepare(self) -> None:
+        """Make the root and our own directory, the latter for this user only.
+
+        Raises:
+            DownloadError: `read-only`, `disk-full` or `target`.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            (self.root / OURS).mkdir(mode=0o700, exist_ok=True)
+            self.partials.mkdir(mode=0o700, exist_ok=True)
+        except OSError as failure:
+            raise os_error(failure, self.root) from failure
+
+    def tidy(self) -> None:
+        """Remove our own directories where they are empty: a single download leaves nothing behind."""
+        with contextlib.suppress(OSError):
+            self.partials.rmdir()
+            (self.root / OURS).rmdir()
+
+    @contextlib.contextmanager
+    def directory(self, relative: PurePosixPath, *, create: bool = True) -> Iterator[int]:
+        """Open a directory below the root, one component at a time.
+
+        Yields:
+            Its file descriptor, valid inside the `with`.
+
+        Raises:
+            DownloadError: `bad-path` when a symlink, or anything but a directory, stands on the way.
+        """
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for part in relative.parts:
+                deeper = self._enter(fd, part, relative, create=create)
+                os.close(fd)
+                fd = deeper
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _enter(self, fd: int, part: str, relative: PurePosixPath, *, create: bool) -> int:
+        if part in ("/", "..", "."):
+            raise error("bad-path", f"{relative} leaves the root.")
+        try:
+            return os.open(part, _DIRECTORY, dir_fd=fd)
+        except FileNotFoundError:
+            if not create:
+                raise
+        except OSError as failure:
+            if failure.errno in (errno.ELOOP, errno.ENOTDIR):
+                detail = f"On the way to {self.root / relative}, {part!r} is a symlink or no directory."
+                raise error("bad-path", detail) from failure
+            raise
+        with contextlib.suppress(FileExistsError):
+            self.disk.mkdir(part, fd)
+            self.disk.fsync(fd)
+        return os.open(part, _DIRECTORY, dir_fd=fd)
+
+    def open(self, relative: str) -> BinaryIO:
+        """Open a regular file below the root for reading, without following a symlink."""
+        path = PurePosixPath(relative)
+        with self.directory(path.parent, create=False) as fd:
+            return os.fdopen(os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd), "rb")
+
+    def stat(self, relative: str) -> os.stat_result | None:
+        """Stat a regular file below the root without following a symlink; None where there is none."""
+        path = PurePosixPath(relative)
+        try:
+            with self.directory(path.parent, create=False) as fd:
+                found = os.stat(path.name, dir_fd=fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found if stat.S_ISREG(found.st_mode) else None

@@ -1,0 +1,215 @@
+"""Sends one request and moves its bytes: limits, stall detection, connection reuse, stopping.
+
+Every streaming client turns an address into a `Request`; what happens on the wire is written once, here.
+libcurl moves the bytes: it costs a seventh of what requests costs for a small file, and brings stall
+detection, bandwidth limits and connection reuse along. `fetching` makes whole files of such requests.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import certifi
+import pycurl
+
+from tasks.clients.patience import HOLDS, Budget, Holds
+from tasks.clients.verdicts import DownloadError, curl_error, error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import SecretStr
+
+    from tasks.clients.answer import Answer
+    from tasks.clients.seams import Pace
+
+#: Few callbacks a file, and one that still stops soon on a slow line.
+_BUFFER_BYTES = 512 * 1024
+_MOST_REDIRECTS = 5
+_HTTP = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
+
+
+@dataclass(frozen=True, slots=True)
+class WireOptions:
+    """How patient the wire is.
+
+    Attributes:
+        attempts: Requests in a row without progress, before the source is given up.
+        connect_seconds: Longest wait for a connection, TLS included.
+        stall_seconds: So long may bytes come slower than `stall_bytes_per_second`.
+        bytes_per_second: Limit of one connection's speed; None for none.
+        stall_bytes_per_second: Below it a connection counts as stalled.
+        deadline_seconds: Longest time for one file, retries and waits included, plus `seconds_per_mib` for each
+            MiB of its size (the rule of FTS3).
+    """
+
+    attempts: int = 5
+    connect_seconds: float = 10
+    stall_seconds: float = 60
+    bytes_per_second: int | None = None
+    stall_bytes_per_second: int = 10_000
+    deadline_seconds: float = 600
+    seconds_per_mib: float = 2
+
+    def __post_init__(self) -> None:
+        for name in ("attempts", "connect_seconds", "stall_seconds", "stall_bytes_per_second", "deadline_seconds"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"WireOptions.{name} must be more than 0, not {getattr(self, name)!r}.")
+        if self.bytes_per_second is not None and self.bytes_per_second <= 0:
+            raise ValueError("WireOptions.bytes_per_second must be more than 0, or None for no limit.")
+
+    def deadline(self, size: int | None) -> float:
+        """Seconds that a file of this size may take in all."""
+        return self.deadline_seconds + self.seconds_per_mib * (size or 0) / 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to ask for.
+
+    Attributes:
+        url: Percent-encoded; may hold a signature, so it never reaches a message.
+        headers: Further header lines.
+        user: Basic auth's user name, "" for none.
+        password: Basic auth's password.
+    """
+
+    url: str = field(repr=False)
+    headers: tuple[str, ...] = field(default=(), repr=False)
+    user: str = ""
+    password: SecretStr | None = None
+
+
+class Wire:
+    """Connections of one client, shared by its threads.
+
+    Args:
+        options: How patient to be.
+        pace: Clock, dice and stop signal.
+        holds: Which hosts asked for patience.
+    """
+
+    def __init__(self, options: WireOptions, pace: Pace, holds: Holds = HOLDS) -> None:
+        self.options = options
+        self.pace = pace
+        self.holds = holds
+        self._handles: deque[pycurl.Curl] = deque()
+
+    def status(self, request: Request) -> int:
+        """Ask for the first byte only and return the HTTP status; 0 when no answer came."""
+        handle = self._borrow()
+        try:
+            self._configure(handle, request, self.options.connect_seconds + self.options.stall_seconds)
+            handle.setopt(pycurl.RANGE, "0-0")
+            handle.setopt(pycurl.WRITEFUNCTION, lambda _data: None)
+            handle.setopt(pycurl.MAXFILESIZE, _BUFFER_BYTES)
+            handle.perform()
+        except pycurl.error:
+            return int(handle.getinfo(pycurl.RESPONSE_CODE))
+        else:
+            return int(handle.getinfo(pycurl.RESPONSE_CODE))
+        finally:
+            self._give_back(handle)
+
+    def perform(self, request: Request, answer: Answer, headers: list[str], budget: Budget) -> None:
+        """Send one request and let `answer` take what comes.
+
+        Raises:
+            DownloadError: unless the answer was accepted to its end.
+        """
+        handle = self._borrow()
+        try:
+            self._configure(handle, request, budget.seconds_left(), headers)
+            handle.setopt(pycurl.HEADERFUNCTION, answer.on_header)
+            handle.setopt(pycurl.WRITEFUNCTION, answer.on_body)
+            handle.perform()
+        except pycurl.error as failure:
+            answer.raise_failure()
+            raise self._classify(handle, failure, answer, budget) from None
+        finally:
+            self._give_back(handle)
+        answer.finish()
+
+    def _borrow(self) -> pycurl.Curl:
+        try:
+            return self._handles.pop()
+        except IndexError:
+            return pycurl.Curl()
+
+    def _give_back(self, handle: pycurl.Curl) -> None:
+        """Forget the request; connection, TLS session and DNS answers stay."""
+        handle.reset()
+        self._handles.append(handle)
+
+    def _configure(self, handle: pycurl.Curl, request: Request, seconds: float, headers: Sequence[str] = ()) -> None:
+        options = self.options
+        slowest = min(options.stall_bytes_per_second, (options.bytes_per_second or math.inf) / 2)
+        secure = request.url.lower().startswith("https:")
+        settings: tuple[tuple[int, object], ...] = (
+            (pycurl.URL, request.url),
+            (pycurl.HTTPHEADER, [*request.headers, *headers, "Accept-Encoding: identity", "Accept: */*"]),
+            (pycurl.USERAGENT, "prefect-alyx"),
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+            (pycurl.PROTOCOLS, _HTTP),
+            (pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTPS if secure else _HTTP),
+            (pycurl.FOLLOWLOCATION, 1),
+            (pycurl.MAXREDIRS, _MOST_REDIRECTS),
+            (pycurl.CAINFO, trusted_authorities()),
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.TCP_KEEPALIVE, 1),
+            (pycurl.BUFFERSIZE, _BUFFER_BYTES),
+            (pycurl.CONNECTTIMEOUT_MS, math.ceil(options.connect_seconds * 1000)),
+            (pycurl.TIMEOUT_MS, math.ceil(seconds * 1000)),
+            (pycurl.LOW_SPEED_LIMIT, math.ceil(slowest)),
+            (pycurl.LOW_SPEED_TIME, math.ceil(options.stall_seconds)),
+            (pycurl.MAX_RECV_SPEED_LARGE, options.bytes_per_second or 0),
+            (pycurl.NOPROGRESS, 0),
+            (pycurl.XFERINFOFUNCTION, self._on_progress),
+        )
+        for option, value in settings:
+            handle.setopt(option, value)
+        if request.user and request.password is not None:
+            handle.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
+            handle.setopt(pycurl.USERNAME, request.user)
+            handle.setopt(pycurl.PASSWORD, request.password.get_secret_value())
+
+    def _on_progress(self, *_counts: int) -> int:
+        """Libcurl asks at least once a second, also when nothing moves; non-zero ends the transfer."""
+        return int(self.pace.stop.is_set())
+
+    def _classify(self, handle: pycurl.Curl, failure: pycurl.error, answer: Answer, budget: Budget) -> DownloadError:
+        number, message = int(failure.args[0]), str(failure.args[-1])
+        if number == pycurl.E_ABORTED_BY_CALLBACK:
+            return error("stopped", f"{answer.where}.")
+        if number == pycurl.E_WRITE_ERROR and answer.is_error:
+            return answer.refusal()
+        if number == pycurl.E_OPERATION_TIMEDOUT:
+            return error(_which_timeout(handle, budget), f"{answer.where}: {message}.")
+        return curl_error(number, message, answer.where)
+
+
+def _which_timeout(handle: pycurl.Curl, budget: Budget) -> str:
+    if budget.seconds_left() <= 1:
+        return "deadline"
+    return "stalled" if float(handle.getinfo(pycurl.PRETRANSFER_TIME)) > 0 else "connect-timeout"
+
+
+def host_of(request: Request) -> str:
+    """Host and port that a request goes to, without credentials."""
+    parts = urlsplit(request.url)
+    return parts.netloc.rpartition("@")[2]
+
+
+@functools.cache
+def trusted_authorities() -> str:
+    """The CA file: the lab's own where the environment names one, as requests and curl do, else certifi's."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        if os.environ.get(name):
+            return os.environ[name]
+    return certifi.where()

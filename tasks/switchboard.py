@@ -1,0 +1,89 @@
+"""Which client serves a source, and which repositories are not worth asking any more in this run."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tasks.clients import DownloadClient, DownloadError, Verdict, WireOptions, client_for
+from tasks.clients.verdicts import error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from tasks.clients.seams import Pace
+    from tasks.model import Source
+
+#: Transient failures in a row after which a repository is asked last.
+_TROUBLE = 3
+
+
+class Switchboard:
+    """The clients of one run: one a protocol and repository, shared by all threads.
+
+    A repository that refuses its credentials is closed: it is not asked again. One that keeps failing is
+    asked last, until it answers (a circuit breaker).
+
+    Args:
+        repositories: What Alyx answers for each repository, by name.
+        options: How patient the wire is.
+        pace: Clock, dice and stop signal.
+        params: Profiles by protocol that go before the params store.
+    """
+
+    def __init__(
+        self,
+        repositories: Mapping[str, Mapping[str, Any]],
+        options: WireOptions,
+        pace: Pace,
+        params: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.repositories = repositories
+        self.options = options
+        self.pace = pace
+        self.params = params or {}
+        self.closed: dict[tuple[str, str], DownloadError] = {}
+        self._clients: dict[tuple[str, str], DownloadClient] = {}
+        self._trouble: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def order(self, sources: Sequence[Source]) -> list[Source]:
+        """Sources by precedence; those in trouble come last."""
+        return sorted(sources, key=lambda source: self._trouble[_key(source)] >= _TROUBLE)
+
+    def client(self, source: Source) -> DownloadClient:
+        """Return the client of a source.
+
+        Raises:
+            DownloadError: why its repository is closed, or cannot be asked at all.
+        """
+        key = _key(source)
+        with self._lock:
+            if key in self.closed:
+                raise self.closed[key]
+            if key not in self._clients:
+                self._clients[key] = self._connect(source)
+            return self._clients[key]
+
+    def _connect(self, source: Source) -> DownloadClient:
+        record = self.repositories.get(source.repository)
+        if record is None:
+            raise error("not-addressable", f"Alyx has no repository {source.repository!r}.")
+        return client_for(source.protocol, record, self.params.get(source.protocol), self.options, pace=self.pace)
+
+    def note(self, source: Source, failure: DownloadError | None) -> None:
+        """Remember how a source answered."""
+        key = _key(source)
+        with self._lock:
+            if failure is None:
+                del self._trouble[key]
+            elif failure.verdict is Verdict.RETRY:
+                self._trouble[key] += 1
+            elif failure.code in ("unauthorised", "refused"):
+                self.closed[key] = failure
+
+
+def _key(source: Source) -> tuple[str, str]:
+    return (source.protocol, source.repository)

@@ -1,0 +1,157 @@
+"""Partials: claimed by rename, continued by anybody, never written by two."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tasks.clients import partials as module
+from tasks.clients.partials import LEASE_SECONDS, Partials, identity
+from tasks.clients.proof import Expected
+from tasks.clients.seams import Disk, Pace
+from tasks.clients.verdicts import DownloadError
+
+DATA = b"0123456789" * 1000
+EXPECTED = Expected.of(len(DATA), hashlib.md5(DATA).hexdigest())
+URL = "http://host/a.npy"
+
+
+@pytest.fixture
+def partials(tmp_path):
+    return Partials(tmp_path, Disk(), Pace())
+
+
+def names(partials):
+    return sorted(path.name for path in partials.directory.iterdir())
+
+
+def test_a_released_partial_is_continued_with_its_digest(partials):
+    first = partials.claim(EXPECTED, URL)
+    first.write(DATA[:4000])
+    first.release()
+    second = partials.claim(EXPECTED, "http://another/source/of/the/same/bytes")
+    assert second.size == 4000
+    second.write(DATA[4000:])
+    second.prove("a.npy")
+    assert second.path.read_bytes() == DATA
+
+
+def test_a_claimed_partial_is_left_alone(partials):
+    first = partials.claim(EXPECTED, URL)
+    first.write(DATA[:4000])
+    second = partials.claim(EXPECTED, URL)
+    assert second.size == 0
+    second.write(DATA)
+    first.write(DATA[4000:])
+    first.prove("a.npy")
+    second.prove("a.npy")
+    assert first.path != second.path
+
+
+def test_sixteen_workers_that_want_one_partial_get_sixteen_files(partials):
+    left = partials.claim(EXPECTED, URL)
+    left.write(DATA[:5000])
+    left.release()
+    with ThreadPoolExecutor(16) as pool:
+        claims = list(pool.map(lambda _: partials.claim(EXPECTED, URL), range(16)))
+    assert sorted(claim.size for claim in claims) == [0] * 15 + [5000]
+    assert len({claim.path for claim in claims}) == 16
+
+
+def test_what_a_killed_process_left_is_taken_over(partials):
+    script = (
+        "import os, signal, sys, pathlib;"
+        "from tasks.clients.partials import Partials; from tasks.clients.seams import Disk, Pace;"
+        "from tasks.clients.proof import Expected;"
+        f"p = Partials(pathlib.Path({str(partials.directory)!r}), Disk(), Pace())"
+        f".claim(Expected.of({EXPECTED.size}, {EXPECTED.digest!r}), {URL!r});"
+        "p.write((b'0123456789' * 1000)[:7000]); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False)
+    assert len(names(partials)) == 1
+    assert partials.claim(EXPECTED, URL).size == 7000
+    assert len(names(partials)) == 1
+
+
+@pytest.fixture
+def left_by_another_machine(partials, monkeypatch):
+    monkeypatch.setattr(module, "machine", lambda: "0123456789abcdef")
+    module._process.cache_clear()
+    foreign = partials.claim(EXPECTED, URL)
+    foreign.write(DATA[:6000])
+    monkeypatch.undo()
+    module._process.cache_clear()
+    return foreign
+
+
+def test_another_machines_claim_holds_while_its_lease_runs(partials, left_by_another_machine):
+    assert partials.claim(EXPECTED, URL).size == 0
+
+
+def test_a_slow_owner_on_another_machine_cannot_write_into_what_was_taken_over(partials, left_by_another_machine):
+    foreign = left_by_another_machine
+    long_ago = foreign.path.stat().st_mtime - LEASE_SECONDS - 5
+    os.utime(foreign.path, (long_ago, long_ago))
+    taken = partials.claim(EXPECTED, URL)
+    assert taken.size == 6000
+    foreign.write(b"late bytes of an owner that was only slow")
+    taken.write(DATA[6000:])
+    taken.prove("a.npy")
+    assert taken.path.read_bytes() == DATA
+
+
+def test_a_claim_whose_reply_was_lost_is_won(partials, monkeypatch):
+    """NFS may answer ENOENT for a rename that it did: the retransmitted request finds the source gone."""
+    left = partials.claim(EXPECTED, URL)
+    left.write(DATA[:3000])
+    left.release()
+    rename = type(left.path).rename
+
+    def renamed_but_not_told(path, target):
+        rename(path, target)
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(type(left.path), "rename", renamed_but_not_told)
+    assert partials.claim(EXPECTED, URL).size == 3000
+
+
+def test_without_a_digest_the_partial_belongs_to_its_address_and_version(partials):
+    unknown = Expected.of(None, "")
+    first = partials.claim(unknown, URL)
+    first.write(b"version one")
+    first.remember('"etag-1"')
+    first.release()
+    assert partials.claim(unknown, "http://other/a.npy").size == 0
+    again = partials.claim(unknown, URL)
+    assert again.size == 11
+    assert again.validator == module.short_hash('"etag-1"')
+
+
+def test_an_empty_partial_leaves_nothing(partials):
+    partials.claim(EXPECTED, URL).release()
+    assert names(partials) == []
+
+
+def test_old_partials_are_pruned_and_young_and_claimed_ones_kept(partials):
+    held, old, young = (partials.claim(Expected.of(n, ""), f"{URL}{n}") for n in (1, 2, 3))
+    for partial in (held, old, young):
+        partial.write(b"x")
+    old.release()
+    young.release()
+    for path in partials.directory.iterdir():
+        if ".free." not in path.name or identity(old.expected, f"{URL}2") in path.name:
+            os.utime(path, (0, 0))
+    assert partials.prune(retention_seconds=3600) == 1
+    assert len(names(partials)) == 2
+
+
+def test_a_read_only_place_is_one_clear_error(tmp_path):
+    with pytest.raises(DownloadError) as caught:
+        Partials(tmp_path / "is not there", Disk(), Pace()).claim(EXPECTED, URL)
+    assert caught.value.code == "local-io"
+    assert str(tmp_path) in caught.value.reason
