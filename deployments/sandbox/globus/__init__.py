@@ -9,6 +9,7 @@ an inactive task, and the refusal of transfers between two personal endpoints.
 
 from __future__ import annotations
 
-from deployments.sandbox.globus.handle import TRANSFER_SCOPE, GlobusEmulator
+from deployments.sandbox.globus.handle import GlobusEmulator
+from deployments.sandbox.globus.remote import TRANSFER_SCOPE, RemoteEmulator
 
-__all__ = ["TRANSFER_SCOPE", "GlobusEmulator"]
+__all__ = ["TRANSFER_SCOPE", "GlobusEmulator", "RemoteEmulator"]

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -53,13 +52,13 @@ OTHER_ROUTES: dict[str, Handler] = {
 }
 
 
-def create_app(service: Service) -> Starlette:
-    """The ASGI application of one emulator."""
+def create_app(service: Service) -> ASGIApp:
+    """The ASGI application of one emulator; the fault layer is outermost, next to the socket."""
     routes = [_route("/v0.10", line, transfer_api(handler)) for line, handler in TRANSFER_ROUTES.items()]
     routes += [_route("", line, answer(handler)) for line, handler in OTHER_ROUTES.items()]
-    app = Starlette(routes=routes, middleware=[Middleware(FaultLayer, service=service)])
+    app = Starlette(routes=routes)
     app.state.service = service
-    return app
+    return FaultLayer(app, service)
 
 
 def _route(prefix: str, line: str, endpoint: object) -> Route:
