@@ -14,6 +14,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from enum import StrEnum
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -206,6 +207,24 @@ RULES: dict[str, Rule] = {
         "SOURCE",
         "This protocol has no parameters here.",
         "Run `prefect-alyx setup` for the protocol, or leave it out of the precedence.",
+    ),
+    "params-file": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "A params file of ONE cannot be used.",
+        "Do what the message says, or run `prefect-alyx setup` for the protocol.",
+    ),
+    "params-busy": _row(
+        "RETRY",
+        "SOURCE",
+        "Another process holds a params file of ONE.",
+        "Nothing to do now; if it stays, end the process that hangs.",
+    ),
+    "bad-params": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "A parameter cannot be used.",
+        "Correct the field that the message names; `prefect-alyx setup` asks for each one.",
     ),
     # --- this machine -----------------------------------------------------------------------------
     "disk-full": _row(
@@ -673,3 +692,12 @@ def globus_event_path(details: str) -> str:
         return path
     line = re.search(r"^File: (.+)$", details, re.MULTILINE)
     return line[1].strip() if line else ""
+
+
+def params_error(failure: OSError | ValueError | TypeError) -> DownloadError:
+    """Classify what goes wrong with ONE's params files; the failure's own message says which file and why."""
+    if isinstance(failure, TimeoutError):
+        return error("params-busy", str(failure))
+    if isinstance(failure, OSError | JSONDecodeError):
+        return error("params-file", str(failure))
+    return error("bad-params", str(failure))
