@@ -65,16 +65,18 @@ class Lab:
         emulator.endpoint(
             LOCAL, root="/", paths=[str(tmp_path)], entity_type="GCP_mapped_collection", display_name="here", **common
         )
-        emulator.clear_log()
         self.pace = LinkedPace(emulator)
-        self.transfer = globus_sdk.TransferClient(
-            authorizer=globus_sdk.AccessTokenAuthorizer(emulator.access_token(client=CLIENT)),
-            retry_config=no_retries(),
-            transport=transport(),
-        )
+        self.login()
         self.results = {}
         self.progress = []
         self.older = {task["task_id"] for task in self.transfer.task_list(limit=1000)}
+        emulator.clear_log()
+
+    def login(self):
+        authorizer = globus_sdk.AccessTokenAuthorizer(self.emulator.access_token(client=CLIENT))
+        self.transfer = globus_sdk.TransferClient(
+            base_url=self.emulator.url, authorizer=authorizer, retry_config=no_retries(), transport=transport()
+        )
 
     def write(self, name, content=b"hello-data"):
         path = self.source / name
@@ -130,5 +132,6 @@ def lab(emulator, tmp_path, monkeypatch):
     emulator.pace(files=None, bytes_per_second=None, retry_seconds=60)
     made = Lab(emulator, tmp_path)
     yield made
+    made.login()
     for task in made.transfer.task_list(limit=1000, filter={"status": "ACTIVE"}):
         made.transfer.cancel_task(task["task_id"])

@@ -15,7 +15,7 @@ from tasks.clients.globus_batches import LABEL
 from tasks.clients.verdicts import DownloadError, Verdict, error, globus_api, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tasks.clients.seams import Pace
 
@@ -24,8 +24,6 @@ Json = dict[str, Any]
 
 #: Longest silence of the service; a stop must not wait longer, and every call may be made again.
 HTTP_SECONDS = 8.0
-#: Mapped collections ask for a consent before data moves, unless they are of high assurance.
-_MAPPED = "GCSv5_mapped_collection"
 
 
 def no_retries() -> RetryConfig:
@@ -36,6 +34,11 @@ def no_retries() -> RetryConfig:
 def transport() -> RequestsTransport:
     """A transport that does not wait for ever."""
     return RequestsTransport(http_timeout=HTTP_SECONDS)
+
+
+def is_mapped(endpoint: Mapping[str, Any]) -> bool:
+    """Whether a collection asks for a consent before its data moves, as mapped ones below high assurance do."""
+    return endpoint.get("entity_type") == "GCSv5_mapped_collection" and not endpoint.get("high_assurance")
 
 
 class GlobusService:
@@ -63,9 +66,11 @@ class GlobusService:
 
     def endpoint(self, endpoint_id: str) -> Json:
         """The document of an endpoint; gives the consent that its data needs, if this identity can."""
-        document = self._document(f"endpoint {endpoint_id}", lambda: self._client.get_endpoint(endpoint_id))
-        if self._consent and document.get("entity_type") == _MAPPED and not document.get("high_assurance"):
-            self._consent(endpoint_id)
+        what = f"endpoint {endpoint_id}"
+        document = self._document(what, lambda: self._client.get_endpoint(endpoint_id))
+        consent = self._consent
+        if consent and is_mapped(document):
+            self._ask(what, lambda: consent(endpoint_id))
         return document
 
     def submission_id(self) -> str:
@@ -160,10 +165,8 @@ def verdict_on(failure: globus_sdk.GlobusError, what: str, now: float) -> Downlo
         now: Seconds since the epoch, to read `Retry-After` dates against.
     """
     if isinstance(failure, globus_sdk.GlobusAPIError):
-        document = failure.raw_json if isinstance(failure.raw_json, dict) else {}
-        code = failure.code or str(document.get("error") or "")
         wait = retry_after(failure.headers.get("Retry-After", ""), now)
-        return globus_api(failure.http_status, code, f"{what}: {_said(failure, code)}", wait=wait)
+        return globus_api(failure.http_status, _code(failure), f"{what}: {_said(failure)}", wait=wait)
     if isinstance(failure, globus_sdk.NetworkError):
         if isinstance(failure.underlying_exception, requests.exceptions.SSLError):
             return error("tls", f"{what}: {failure}.")
@@ -172,10 +175,28 @@ def verdict_on(failure: globus_sdk.GlobusError, what: str, now: float) -> Downlo
     return error("protocol", f"Globus, {what}: {failure}.")
 
 
-def _said(failure: globus_sdk.GlobusAPIError, code: str) -> str:
+def _code(failure: globus_sdk.GlobusAPIError) -> str:
+    """The error's code; one that asks for a consent or for a fresh login says so in more ways than one."""
+    if _scopes(failure):
+        return "ConsentRequired"
+    if failure.info.authorization_parameters:
+        return "LoginFailed"
+    document = failure.raw_json if isinstance(failure.raw_json, dict) else {}
+    return failure.code or str(document.get("error") or "")
+
+
+def _scopes(failure: globus_sdk.GlobusAPIError) -> list[str]:
+    """The scopes that somebody has to consent to."""
+    document = failure.raw_json if isinstance(failure.raw_json, dict) else {}
+    asked = document.get("authorization_parameters") or {}
+    found = failure.info.consent_required.required_scopes or asked.get("required_scopes") or []
+    return [str(scope) for scope in found]
+
+
+def _said(failure: globus_sdk.GlobusAPIError) -> str:
     """What Globus says, in one line: code, the message's first line, and which consent or login it wants."""
-    parts = [f"HTTP {failure.http_status} {code}".strip(), (failure.message or "").partition("\n")[0]]
     wanted = failure.info.authorization_parameters
-    parts += [wanted.session_message or "", *(wanted.session_required_single_domain or [])]
-    parts += [str(scope) for scope in failure.info.consent_required.required_scopes or []]
-    return ", ".join(part for part in parts if part) + "."
+    parts = [f"HTTP {failure.http_status} {failure.code or _code(failure)}".strip()]
+    parts += [(failure.message or "").partition("\n")[0], wanted.session_message or ""]
+    parts += [*(wanted.session_required_single_domain or []), *_scopes(failure)]
+    return ", ".join(part.rstrip(".") for part in parts if part) + "."
