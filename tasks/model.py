@@ -5,12 +5,13 @@ Nothing here knows Prefect, Alyx or a protocol; everything is small, picklable a
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 Json = dict[str, Any]
 
@@ -89,7 +90,8 @@ class Transfer:
 
     def to_json(self) -> Json:
         """Return plain types, for a plan on disk."""
-        return asdict(self)
+        row = {name: getattr(self, name) for name in self.__slots__}
+        return row | {"sources": [{name: getattr(s, name) for name in s.__slots__} for s in self.sources]}
 
     @classmethod
     def from_json(cls, row: Json) -> Self:
@@ -114,6 +116,8 @@ class Outcome:
         source: Repository that gave the bytes, or the last one asked; "" where none was.
         bytes: Bytes received over the network, thrown-away attempts included.
         attempts: Requests for bytes that were sent.
+        code: The row of `verdicts.RULES` that a failure belongs to, "" otherwise.
+        size: Bytes: for files on disk what lies there, otherwise what Alyx registers.
         verified: "md5", "sha1" or "size" for files on disk, "" otherwise.
     """
 
@@ -131,11 +135,52 @@ class Outcome:
     digest: str = ""
     verified: str = ""
     mtime_ns: int | None = None
+    code: str = ""
 
     def to_json(self) -> Json:
         """Return the public record: the keys of the ``--json`` contract, in its order."""
         keys = ("dataset", "path", "state", "source", "protocol", "bytes", "attempts", "verdict", "reason")
         return {key: getattr(self, key) for key in keys}
+
+
+#: A regular file's size and time of change in nanoseconds, as the disk says.
+Stat = tuple[int, int]
+
+
+class Proof(NamedTuple):
+    """What the ledger knows to be proven: a file had these bytes when its stat was this."""
+
+    size: int
+    digest: str
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A transfer whose last outcome was a failure, and which is still wanted.
+
+    Attributes:
+        size: Bytes that Alyx registered then.
+        digest: Digest that Alyx registered then.
+        failures: How many runs in a row it failed.
+        first: When the first of them failed.
+        last: When the last of them failed.
+    """
+
+    dataset: str
+    path: str
+    source: str
+    protocol: str
+    attempts: int
+    verdict: str
+    code: str
+    reason: str
+    next_step: str
+    size: int | None
+    digest: str
+    failures: int
+    first: datetime
+    last: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +224,10 @@ class Summary:
         names = [f.name for f in fields(self) if f.type == "int"]
         sums = {name: getattr(self, name) + getattr(other, name) for name in names}
         return Summary(**sums, seconds=max(self.seconds, other.seconds), stopped=self.stopped or other.stopped)
+
+    def lasting(self, seconds: float) -> Summary:
+        """The same numbers for a run that took so long."""
+        return replace(self, seconds=round(seconds, 3))
 
     def to_json(self) -> Json:
         """Return the eight public numbers."""

@@ -274,7 +274,7 @@ def test_a_service_account_gives_the_consent_that_a_mapped_collection_asks_for(l
         (400, {"code": "BadRequest", "message": "no such\nfield"}, "bad-request", "no such."),
     ],
 )
-def test_an_error_document_becomes_one_message_with_a_next_step(lab, home, status, body, code, words):  # noqa: PLR0917  (a table)
+def test_an_error_document_becomes_one_message_with_a_next_step(lab, home, status, body, code, words):
     lab.emulator.http_fault("GET /v0.10/submission_id", status=status, body={"message": "m", **body}, times=None)
     write_profile(home, refresh_token="Rg1", access_token="Ag1", expires_at_seconds=in_an_hour())
     failure = code_of(connect({}, lab.pace).submission_id)

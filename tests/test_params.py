@@ -139,7 +139,7 @@ def test_a_literal_dotted_key_of_old_versions_is_reported_with_the_way_out(remot
 
 
 def test_what_is_missing_is_named_with_what_is_there(remote):
-    with pytest.raises(AttributeError, match="'server'.*default, admin"):
+    with pytest.raises(AttributeError, match=r"'server'.*default, admin"):
         load_client_params("globus.server")
 
 

@@ -346,6 +346,7 @@ def _fill_the_disk():
     with pytest.raises(DownloadError) as raised:
         store.merge_profile("globus", "default", {"padding": "x" * 10_000})
     assert raised.value.code == "params-file"
+    assert str(store.path()) in raised.value.reason
 
 
 def test_a_full_disk_leaves_the_old_content(remote):

@@ -14,7 +14,9 @@ import botocore.exceptions
 from botocore import UNSIGNED
 from botocore.config import Config
 
+from tasks.clients import profiles, store
 from tasks.clients.addresses import names_carry_uuid, server_path
+from tasks.clients.profiles import Field
 from tasks.clients.streaming import StreamingClient
 from tasks.clients.verdicts import error
 from tasks.clients.wire import Request
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
 #: How long a signed URL is good; one is made for each attempt, and a large file takes its time.
 _EXPIRES_SECONDS = 6 * 3600
 _SCHEME = "s3://"
+_FIELDS = (
+    Field("profile_name", "Profile of ~/.aws/config to sign with", optional=True),
+    Field("region_name", "Region", optional=True),
+    Field("endpoint_url", "Address of a server that is not Amazon's", optional=True),
+)
 
 
 class AwsClient(StreamingClient):
@@ -44,7 +51,7 @@ class AwsClient(StreamingClient):
         pace: Pace | None = None,
     ) -> None:
         super().__init__(repository, params, options, pace)
-        self._settings = {**(params or {}), **_object(repository.get("json"))}
+        self._settings = {**(params or store.profile("aws") or {}), **_object(repository.get("json"))}
         self._s3, self._keys = self._connect()
 
     def to_address(self, data_path: str, dataset_id: str | None = None) -> str:
@@ -82,6 +89,11 @@ class AwsClient(StreamingClient):
         before = self._keys
         self._s3, self._keys = self._connect()
         return self._keys != before
+
+    @staticmethod
+    def setup(profile: str = "default", **fields: object) -> Mapping[str, Any]:
+        """Write S3 settings into the params store, under `aws.<profile>`; Alyx's own go before them."""
+        return profiles.setup("aws", profile, _FIELDS, fields)
 
     def _connect(self) -> tuple[S3Client, Credentials | ReadOnlyCredentials | None]:
         """Make the S3 client: with Alyx's keys; else unsigned for a public bucket (ONE's rule); else as boto3 finds."""

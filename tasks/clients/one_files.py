@@ -107,6 +107,17 @@ def data_login(alyx_url: str, data_url: str) -> tuple[str, str] | None:
     return user, password
 
 
+def hosts() -> list[str]:
+    """The Alyx hosts that ONE knows here, as client keys."""
+    return list(_client_map(shared_json.read(_caches_file()) or {}))
+
+
+def same_server(one: str, other: str) -> bool:
+    """Whether two URLs have scheme, host and port in common."""
+    origin = _origin(one)
+    return origin is not None and origin == _origin(other)
+
+
 def _host_file(alyx_url: str) -> Path:
     key = client_key(alyx_url)
     if key in _NO_HOSTS:

@@ -126,6 +126,9 @@ def replace(path: Path, content: Json) -> None:
             os.fsync(descriptor)
         _hand_over(temporary)
         temporary.replace(real)
+    except OSError as failure:
+        failure.filename = str(real)  # a full disk's error names no file by itself
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     _sync_directory(real.parent)

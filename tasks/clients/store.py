@@ -40,7 +40,7 @@ def directory() -> Path:
     if sys.platform in ("win32", "cygwin"):
         home = os.environ.get("APPDATA", "")
     else:
-        home = os.path.expanduser("~")  # noqa: PTH111  (Path.home() raises a RuntimeError; this answers "~")
+        home = os.path.expanduser("~")
     if home in ("", "~"):
         raise FileNotFoundError("ONE's directory .one cannot be found: set HOME (on Windows APPDATA) for this account.")
     return Path(home, ".one")

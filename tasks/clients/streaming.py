@@ -10,7 +10,7 @@ from tasks.clients.base import Capabilities, DownloadClient
 from tasks.clients.fetching import Fetch, Receipt
 from tasks.clients.partials import Partials
 from tasks.clients.proof import Expected
-from tasks.clients.publish import Published, publish
+from tasks.clients.publish import publish
 from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
 from tasks.clients.verdicts import DownloadError
@@ -107,14 +107,18 @@ class StreamingClient(DownloadClient):
         expected = Expected.of(size, digest)
         tree = Tree.around(target.absolute())
         tree.prepare()
+        try:
+            self._download(tree, file_address, target.absolute().relative_to(tree.root).as_posix(), expected)
+        finally:
+            tree.tidy()
+        return target
+
+    def _download(self, tree: Tree, file_address: str, relative: str, expected: Expected) -> None:
         partial = Partials(tree.partials, tree.disk, self.pace).claim(expected, file_address)
         try:
             self.fetch(file_address, partial)
-            (result,) = publish(tree, [(partial, target.absolute().relative_to(tree.root).as_posix())])
-        except BaseException:
+            (result,) = publish(tree, [(partial, relative)])
+        finally:
             partial.release()
-            raise
-        if not isinstance(result, Published):
+        if isinstance(result, DownloadError):
             raise result
-        tree.tidy()
-        return target

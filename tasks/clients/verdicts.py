@@ -12,14 +12,19 @@ import errno
 import json
 import re
 import shutil
+import sqlite3
+import ssl
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
 from json import JSONDecodeError
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from requests import exceptions as requests_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 class Verdict(StrEnum):
@@ -255,11 +260,66 @@ RULES: dict[str, Rule] = {
         "Check the disk or the file server behind the root; then run again.",
     ),
     "stopped": _row("STOP_RUN", "RUN", "The run was asked to stop.", "Run again: it resumes where it stopped."),
+    "no-space": _row(
+        "STOP_RUN",
+        "RUN",
+        "The disk is too small for what is planned.",
+        "Free some space, choose another root, or select less (`--max-size`, fewer sessions).",
+    ),
+    "no-root": _row(
+        "STOP_RUN",
+        "RUN",
+        "Nobody says where the files go.",
+        "Give `--root`, or set PREFECT_INTEGRATIONS_ALYX_ROOT.",
+    ),
+    "nothing-failed": _row(
+        "SKIP_FILE",
+        "FILE",
+        "The ledger knows of no file that failed.",
+        "Nothing to do.",
+    ),
+    "run-died": _row(
+        "RETRY",
+        "RUN",
+        "The run died before it could conclude.",
+        "Look at the flow run in Prefect's UI, then run again: it resumes.",
+    ),
     "prefect-server": _row(
         "RETRY",
         "RUN",
         "The local Prefect server does not come up.",
         "Look into the log, or set PREFECT_API_URL to a server that runs.",
+    ),
+    # --- the plan and the ledger ------------------------------------------------------------------
+    "bad-plan": _row(
+        "STOP_RUN",
+        "RUN",
+        "The plan cannot be read.",
+        "Run again: a new plan is made, and what is on disk is kept.",
+    ),
+    "ledger-locked": _row(
+        "RETRY",
+        "RUN",
+        "Another process holds the ledger.",
+        "Try again; if it stays, end the process that hangs. A fleet keeps its ledger on PostgreSQL.",
+    ),
+    "ledger-corrupt": _row(
+        "STOP_RUN",
+        "RUN",
+        "The ledger is damaged.",
+        "Bring it back from a backup, or move it away: the next run verifies the files on disk and makes a new one.",
+    ),
+    "ledger-newer": _row(
+        "STOP_RUN",
+        "RUN",
+        "A newer version of prefect-alyx made the ledger.",
+        "Install that version or a later one; this one leaves the ledger as it is.",
+    ),
+    "ledger": _row(
+        "STOP_RUN",
+        "RUN",
+        "The ledger cannot be used.",
+        "Check the database that the message names; the files on disk are untouched.",
     ),
     # --- Globus -------------------------------------------------------------------------------------
     "globus-login": _row(
@@ -421,6 +481,54 @@ RULES: dict[str, Rule] = {
         "Alyx's answer does not hold the rows that it counts.",
         "Try again; if it stays, select fewer sessions at a time.",
     ),
+    "alyx-no-url": _row(
+        "STOP_RUN",
+        "RUN",
+        "No Alyx server is configured.",
+        "Set ALYX_URL, or set up ONE once; `prefect-alyx doctor` shows what is found.",
+    ),
+    "alyx-url": _row(
+        "STOP_RUN",
+        "RUN",
+        "What answers is not Alyx.",
+        "Check ALYX_URL: open it in a browser, and leave out /admin and the like.",
+    ),
+    "alyx-certificate": _row(
+        "STOP_RUN",
+        "RUN",
+        "Alyx's certificate cannot be trusted.",
+        "Renew Alyx's certificate, or name the lab's own CA in REQUESTS_CA_BUNDLE; check this clock.",
+    ),
+    "alyx-gateway": _row(
+        "STOP_RUN",
+        "RUN",
+        "Something between here and Alyx refuses the request.",
+        "Check HTTPS_PROXY and NO_PROXY, and ask who runs Alyx's web server which login it wants.",
+    ),
+    "alyx-redirect": _row(
+        "STOP_RUN",
+        "RUN",
+        "Alyx redirects to a place that is not followed.",
+        "Correct ALYX_URL: credentials never go to another host.",
+    ),
+    "alyx-error": _row(
+        "SKIP_FILE",
+        "FILE",
+        "Alyx fails on this very request, and would fail again.",
+        "Check the values in the request; if they are right, show this message to the Alyx administrator.",
+    ),
+    "alyx-too-large": _row(
+        "SKIP_FILE",
+        "FILE",
+        "Alyx's answer is larger than this client takes.",
+        "Ask for fewer rows at a time.",
+    ),
+    "selection": _row(
+        "STOP_RUN",
+        "RUN",
+        "The selection cannot be used.",
+        "Correct what the message names; `prefect-alyx plan --help` lists the fields.",
+    ),
 }
 
 
@@ -491,6 +599,29 @@ def _free(path: object) -> str:
         if parent.exists():
             return f"{shutil.disk_usage(parent).free:,}"
     return "?"
+
+
+#: SQLite's result codes, without what refines them (https://www.sqlite.org/rescode.html).
+_SQLITE = {
+    sqlite3.SQLITE_FULL: "disk-full",
+    sqlite3.SQLITE_READONLY: "read-only",
+    sqlite3.SQLITE_PERM: "read-only",
+    sqlite3.SQLITE_CANTOPEN: "read-only",
+    sqlite3.SQLITE_BUSY: "ledger-locked",
+    sqlite3.SQLITE_LOCKED: "ledger-locked",
+    sqlite3.SQLITE_CORRUPT: "ledger-corrupt",
+    sqlite3.SQLITE_NOTADB: "ledger-corrupt",
+    sqlite3.SQLITE_IOERR: "local-io",
+}
+
+
+def ledger_error(failure: BaseException, where: object) -> DownloadError:
+    """The verdict on a failure of the ledger's database: SQLite's, or that of a driver for another one."""
+    primary = getattr(failure, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    code = _SQLITE.get(primary, "ledger")
+    return error(
+        code, f"{where}: {failure}." + (f" {_free(where)} bytes are free there." if code == "disk-full" else "")
+    )
 
 
 #: libcurl's error numbers (https://curl.se/libcurl/c/libcurl-errors.html). 28 (time-out), 23 and 42 (our own
@@ -618,6 +749,152 @@ def retry_after(value: str, now: float) -> float | None:
     return min(max(0.0, moment - now), _LONGEST_RETRY_AFTER)
 
 
+# --- Alyx ---------------------------------------------------------------------------------------------
+#: What DRF says with a 403 (Alyx never answers 401), word for word.
+_ALYX_WORDS = {
+    "Invalid token.": "alyx-token",
+    "Invalid token header. No credentials provided.": "alyx-token",
+    "Invalid token header. Token string should not contain spaces.": "alyx-token",
+    "Authentication credentials were not provided.": "alyx-no-credentials",
+    "User inactive or deleted.": "alyx-login",
+}
+_ALYX_JSON = {401: "alyx-gateway", 403: "alyx-forbidden", 404: "alyx-not-found", 429: "alyx-throttled"}
+#: The same for answers that are no JSON: they come from the web server, from a proxy, or from somewhere else.
+_ALYX_PAGES = {
+    400: "alyx-url",  # Django does not serve that host name
+    401: "alyx-gateway",
+    403: "alyx-gateway",
+    404: "alyx-not-found",
+    407: "alyx-gateway",
+    429: "alyx-throttled",
+}
+#: Fields that only the login has; its 400 has no `detail`.
+_LOGIN_FIELDS = {"non_field_errors", "username", "password"}
+_TITLE = re.compile(r"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
+
+
+def alyx_answer(
+    status: int, content_type: str, body: str, *, request: str = "", login: str = "", retry_after: float | None = None
+) -> DownloadError:
+    """Classify an answer of Alyx that is not what was asked for, an unreadable 200 included.
+
+    Args:
+        status: HTTP status.
+        content_type: As the answer states it.
+        body: Its text.
+        request: What was asked, for the message: method and URL.
+        login: With which credentials, for the message; named where they are the matter.
+        retry_after: Seconds, where the answer names them.
+    """
+    said = _alyx_json(content_type, body)
+    code = _alyx_page_code(status, content_type) if said is None else _alyx_json_code(status, said)
+    words = _page_words(content_type, body) if said is None else _json_words(said)
+    who = (
+        f" ({login})" if login and code in ("alyx-login", "alyx-token", "alyx-no-credentials", "alyx-forbidden") else ""
+    )
+    return error(code, f"{_shortened(request)}: {status}, {words}{who}.", retry_after=retry_after)
+
+
+def _alyx_json(content_type: str, body: str) -> Any:
+    """The answer's content, or None where it is no JSON."""
+    if "json" not in content_type:
+        return None
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _alyx_json_code(status: int, said: Any) -> str:
+    fields = set(said) - {"status_code"} if isinstance(said, dict) else set()
+    if status in (401, 403) and (word := _ALYX_WORDS.get(str(said.get("detail") if fields else ""))):
+        return word
+    if status == HTTPStatus.BAD_REQUEST and fields and fields <= _LOGIN_FIELDS:
+        return "alyx-login"
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR and isinstance(said, dict) and "status_code" in said:
+        return "alyx-error"  # an exception in Alyx's own code: it follows from the request
+    return _ALYX_JSON.get(status) or _by_class(status)
+
+
+def _alyx_page_code(status: int, content_type: str) -> str:
+    if status < HTTPStatus.MULTIPLE_CHOICES:
+        return "alyx-failed" if "json" in content_type else "alyx-url"
+    return _ALYX_PAGES.get(status) or _by_class(status)
+
+
+def _by_class(status: int) -> str:
+    return {3: "alyx-redirect", 4: "alyx-bad-request"}.get(status // 100, "alyx-failed")
+
+
+def _json_words(said: Any) -> str:
+    """What Alyx says, in one line: its `detail`, or each field with what is wrong with it."""
+    if not isinstance(said, dict):
+        return _shortened(json.dumps(said))
+    if detail := said.get("detail"):
+        return _shortened(str(detail))
+    fields = {name: value for name, value in said.items() if name != "status_code"}
+    return _shortened("; ".join(f"{name}: {_listed(value)}" for name, value in fields.items()))
+
+
+def _listed(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _page_words(content_type: str, body: str) -> str:
+    kind = content_type.partition(";")[0].strip() or "nothing"
+    if "json" in kind:
+        return "JSON that breaks off or is malformed"
+    title = _TITLE.search(body)
+    return f'a web page titled "{_shortened(title[1])}"' if title else f"{kind} instead of JSON"
+
+
+def _shortened(text: str, width: int = 300) -> str:
+    line = " ".join(text.split()).rstrip(".")
+    return line if len(line) <= width else f"{line[:width]}..."
+
+
+def alyx_unreachable(failure: Exception, *, request: str = "") -> DownloadError:
+    """Classify why no answer came: the network, a certificate, a proxy, or an address that is none."""
+    causes = tuple(_causes(failure))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return error("alyx-certificate", f"{request}: {cause.verify_message}.")
+    if isinstance(failure, requests_errors.ProxyError):
+        return error("alyx-gateway", f"{request}: the proxy refuses.")  # its text may hold the proxy's password
+    if isinstance(failure, requests_errors.InvalidURL | requests_errors.InvalidSchema):
+        return error("alyx-url", f"{request} is no web address.")
+    if type(failure) is OSError:  # what requests raises where REQUESTS_CA_BUNDLE names no file
+        return error("alyx-certificate", f"{request}: {failure}.")
+    return error("alyx-unreachable", f"{request}: {_why(failure, causes)}.")
+
+
+def _causes(failure: BaseException) -> Iterator[BaseException]:
+    """The failure and all that it wraps, outermost first; requests and urllib3 hide the cause in several places."""
+    cause: Any = failure
+    seen: set[int] = set()
+    while isinstance(cause, BaseException) and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        inner = [arg for arg in cause.args if isinstance(arg, BaseException)]
+        cause = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__ or next(iter(inner), None)
+
+
+def _why(failure: Exception, causes: tuple[BaseException, ...]) -> str:
+    if isinstance(failure, requests_errors.Timeout | TimeoutError):
+        return "it does not answer in time"
+    reasons = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
+    return reasons[-1] if reasons else "the connection broke off"
+
+
+def params_error(failure: OSError | ValueError | TypeError) -> DownloadError:
+    """Classify what goes wrong with ONE's params files; the failure's own message says which file and why."""
+    if isinstance(failure, TimeoutError):
+        return error("params-busy", str(failure))
+    if isinstance(failure, OSError | JSONDecodeError):
+        return error("params-file", str(failure))
+    return error("bad-params", str(failure))
+
+
 # --- Globus -----------------------------------------------------------------------------------------
 
 #: The last word of a Transfer or Auth error code.
@@ -692,12 +969,3 @@ def globus_event_path(details: str) -> str:
         return path
     line = re.search(r"^File: (.+)$", details, re.MULTILINE)
     return line[1].strip() if line else ""
-
-
-def params_error(failure: OSError | ValueError | TypeError) -> DownloadError:
-    """Classify what goes wrong with ONE's params files; the failure's own message says which file and why."""
-    if isinstance(failure, TimeoutError):
-        return error("params-busy", str(failure))
-    if isinstance(failure, OSError | JSONDecodeError):
-        return error("params-file", str(failure))
-    return error("bad-params", str(failure))

@@ -124,14 +124,16 @@ class Wire:
             DownloadError: unless the answer was accepted to its end.
         """
         handle = self._borrow()
+        watch = _Watch(self.pace, self.options.stall_seconds)
         try:
             self._configure(handle, request, budget.seconds_left(), headers)
+            handle.setopt(pycurl.XFERINFOFUNCTION, watch.on_progress)
             handle.setopt(pycurl.HEADERFUNCTION, answer.on_header)
             handle.setopt(pycurl.WRITEFUNCTION, answer.on_body)
             handle.perform()
         except pycurl.error as failure:
             answer.raise_failure()
-            raise self._classify(handle, failure, answer, budget) from None
+            raise _classify(handle, failure, answer, watch, budget) from None
         finally:
             self._give_back(handle)
         answer.finish()
@@ -170,7 +172,6 @@ class Wire:
             (pycurl.LOW_SPEED_TIME, math.ceil(options.stall_seconds)),
             (pycurl.MAX_RECV_SPEED_LARGE, options.bytes_per_second or 0),
             (pycurl.NOPROGRESS, 0),
-            (pycurl.XFERINFOFUNCTION, self._on_progress),
         )
         for option, value in settings:
             handle.setopt(option, value)
@@ -179,19 +180,43 @@ class Wire:
             handle.setopt(pycurl.USERNAME, request.user)
             handle.setopt(pycurl.PASSWORD, request.password.get_secret_value())
 
-    def _on_progress(self, *_counts: int) -> int:
-        """Libcurl asks at least once a second, also when nothing moves; non-zero ends the transfer."""
-        return int(self.pace.stop.is_set())
 
-    def _classify(self, handle: pycurl.Curl, failure: pycurl.error, answer: Answer, budget: Budget) -> DownloadError:
-        number, message = int(failure.args[0]), str(failure.args[-1])
-        if number == pycurl.E_ABORTED_BY_CALLBACK:
-            return error("stopped", f"{answer.where}.")
-        if number == pycurl.E_WRITE_ERROR and answer.is_error:
-            return answer.refusal()
-        if number == pycurl.E_OPERATION_TIMEDOUT:
-            return error(_which_timeout(handle, budget), f"{answer.where}: {message}.")
-        return curl_error(number, message, answer.where)
+class _Watch:
+    """Ends a transfer that is silent for too long, or that nobody wants any more.
+
+    libcurl's own speed limit averages over some seconds, so it sees a drip, but sees a silence late.
+    """
+
+    def __init__(self, pace: Pace, seconds: float) -> None:
+        self.pace = pace
+        self.seconds = seconds
+        self.silent = False
+        self._bytes = 0
+        self._since = pace.monotonic()
+
+    def on_progress(self, _total: int, received: int, *_uploads: int) -> int:
+        """Libcurl asks at least once a second, also when nothing moves; non-zero ends the transfer."""
+        now = self.pace.monotonic()
+        if received != self._bytes:
+            self._bytes, self._since = received, now
+        self.silent = now - self._since >= self.seconds
+        return int(self.silent or self.pace.stop.is_set())
+
+
+def _classify(
+    handle: pycurl.Curl, failure: pycurl.error, answer: Answer, watch: _Watch, budget: Budget
+) -> DownloadError:
+    """Find the verdict on libcurl's error; where it is ambiguous, the phase and our own callbacks tell."""
+    number, message = int(failure.args[0]), str(failure.args[-1])
+    if number == pycurl.E_ABORTED_BY_CALLBACK and not watch.silent:
+        return error("stopped", f"{answer.where}.")
+    if number == pycurl.E_WRITE_ERROR and answer.is_error:
+        return answer.refusal()
+    if number in (pycurl.E_OPERATION_TIMEDOUT, pycurl.E_ABORTED_BY_CALLBACK):
+        return error(_which_timeout(handle, budget), f"{answer.where}: {answer.received:,} bytes came.")
+    if number == pycurl.E_UNSUPPORTED_PROTOCOL and not answer.status:
+        return error("protocol", f"{answer.where}: it does not speak HTTP.")
+    return curl_error(number, message, answer.where)
 
 
 def _which_timeout(handle: pycurl.Curl, budget: Budget) -> str:

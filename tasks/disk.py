@@ -1,0 +1,62 @@
+"""What the disk says: the stat of files under a root, and the room that is left."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from tasks.clients.seams import Disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tasks.model import Stat
+
+#: A folder only to look names up in; O_PATH, where there is one, asks for no permission to list it.
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_NOWHERE = -1
+
+
+def look(root: Path, paths: Sequence[str]) -> list[Stat | None]:
+    """Return what stands at each path under the root; None where no regular file can be seen.
+
+    What cannot be seen counts as not there: publish, which then meets the same fault, says what it is.
+    """
+    by_folder = groupby(paths, key=lambda path: path.rpartition("/")[0])
+    return [found for folder, members in by_folder for found in _look_in(f"{root}/{folder}", members)]
+
+
+def free_bytes(root: Path, disk: Disk | None = None) -> int:
+    """Return the free bytes of the file system that holds the root, or will hold it once it is made."""
+    there = next(place for place in (root.absolute(), *root.absolute().parents) if place.exists())
+    return (disk or Disk()).free(there)
+
+
+def _look_in(folder: str, paths: Iterator[str]) -> Iterator[Stat | None]:
+    # Names relative to an open folder spare the kernel the walk along the path: a third of the time of a stat.
+    with _opened(folder) as handle:
+        for path in paths:
+            try:
+                found = os.stat(path.rpartition("/")[2], dir_fd=handle)
+            except OSError:
+                yield None
+            else:
+                yield (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+@contextmanager
+def _opened(folder: str) -> Iterator[int]:
+    """Open a folder to look names up in; a handle in which nothing is found where that fails."""
+    try:
+        handle = os.open(folder, _FOLDER)
+    except OSError:
+        yield _NOWHERE
+        return
+    try:
+        yield handle
+    finally:
+        os.close(handle)

@@ -1,0 +1,180 @@
+"""Downloads one batch: many transfers side by side, published and recorded in groups.
+
+One batch is one Prefect task run; the files inside it are plain Python. The ledger is written after each group,
+so a batch that dies resumes where it was.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.tasks import exponential_backoff
+
+from tasks.alyx import AlyxClient
+from tasks.carrying import Carried, Carrier, published
+from tasks.catalogue import repositories
+from tasks.clients import DownloadError, Verdict, WireOptions
+from tasks.clients.partials import Partials
+from tasks.clients.publish import publish
+from tasks.clients.seams import Pace
+from tasks.clients.tree import Tree
+from tasks.crew import Crew
+from tasks.ledger import Ledger
+from tasks.model import Json, Outcome, State, Summary
+from tasks.planfile import Plan, read_batch
+from tasks.settings import AlyxSettings
+from tasks.switchboard import Switchboard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from prefect.client.schemas.objects import State as PrefectState
+    from prefect.client.schemas.objects import TaskRun
+    from prefect.tasks import Task
+
+    from tasks.model import Transfer
+
+
+@dataclass(slots=True)
+class Run:
+    """What all batches of one run share in one process.
+
+    Attributes:
+        id: The run, in the ledger.
+        pace: Its stop signal ends every wait and every transfer.
+        stopped: Why the run had to stop, "" while it need not.
+    """
+
+    id: str
+    tree: Tree
+    ledger: Ledger
+    switchboard: Switchboard
+    pace: Pace
+    connections: int
+    stopped: str = ""
+    _settled_bytes: int = 0
+
+    @classmethod
+    def open(cls, id: str, root: Path, records: Mapping[str, Json], settings: AlyxSettings, pace: Pace) -> Run:  # noqa: A002
+        """Prepare the tree and open the ledger.
+
+        Raises:
+            DownloadError: `read-only`, `disk-full` or a row of the ledger's.
+        """
+        tree = Tree(root)
+        tree.prepare()
+        options = WireOptions(
+            attempts=settings.attempts,
+            connect_seconds=settings.connect_seconds,
+            stall_seconds=settings.stall_seconds,
+            bytes_per_second=settings.bytes_per_second,
+        )
+        switchboard = Switchboard(records, options, pace)
+        return cls(id, tree, Ledger.open(root), switchboard, pace, settings.connections)
+
+    def carrier(self) -> Carrier:
+        """The carrier of this run's transfers."""
+        return Carrier(self.tree, Partials(self.tree.partials, self.tree.disk, self.pace), self.switchboard)
+
+    def settle(self, outcome: Outcome) -> None:
+        """Count what became of one transfer; some outcomes stop all batches of this run."""
+        self._settled_bytes += outcome.size or 0
+        if outcome.verdict == Verdict.STOP_RUN and not self.pace.stop.is_set():
+            self.stopped = f"{outcome.reason} {outcome.next_step}".strip()
+            self.pace.stop.set()
+
+    def bytes_done(self) -> int:
+        """Bytes that are settled, and those that lie in partials; for a progress that also moves inside large files."""
+        return self._settled_bytes + Partials(self.tree.partials, self.tree.disk, self.pace).bytes()
+
+
+def download(run: Run, transfers: Iterable[Transfer]) -> Iterator[Outcome]:
+    """Carry, publish and record transfers; yield each outcome once it is in the ledger.
+
+    When the run is stopped, what was not begun is not reported: it stays planned.
+    """
+    crew = Crew(run.carrier().carry, transfers, run.connections, run.pace.stop)
+    for group in crew.groups():
+        outcomes = _published(run.tree, group)
+        run.ledger.record(outcomes, run=run.id)
+        for outcome in outcomes:
+            run.settle(outcome)
+        yield from outcomes
+
+
+def _published(tree: Tree, group: list[Carried | Outcome]) -> list[Outcome]:
+    carried = [one for one in group if isinstance(one, Carried)]
+    results = publish(tree, [(one.partial, one.transfer.path) for one in carried])
+    done = [published(one, result) for one, result in zip(carried, results, strict=True)]
+    return [*done, *(one for one in group if isinstance(one, Outcome))]
+
+
+# --- runs in this process ---------------------------------------------------------------------------
+
+_SETTLED = (State.PUBLISHED, State.PRESENT)
+_RUNS: dict[str, Run] = {}
+_RUNS_LOCK = threading.Lock()
+
+
+def running(id: str, root: Path, pace: Pace | None = None) -> Run:  # noqa: A002
+    """Return this process's part of a run; batches of one process share clients, ledger and stop signal."""
+    with _RUNS_LOCK:
+        if id not in _RUNS:
+            _RUNS[id] = Run.open(id, root, repositories(AlyxClient()), AlyxSettings(), pace or Pace())
+        return _RUNS[id]
+
+
+def finished(id: str) -> None:  # noqa: A002
+    """Let go of a run."""
+    with _RUNS_LOCK:
+        run = _RUNS.pop(id, None)
+    if run:
+        run.ledger.close()
+
+
+# --- Prefect ------------------------------------------------------------------------------------------
+
+
+async def may_mend(_task: Task[Any, Any], _run: TaskRun, state: PrefectState[Any]) -> bool:
+    """Whether another run of the batch can help: its retries are for what died as a whole, not for single files."""
+    failure = await state.result(raise_on_failure=False)  # type: ignore[misc]
+    return isinstance(failure, DownloadError) and failure.verdict is Verdict.RETRY
+
+
+@task(
+    name="download batch",
+    task_run_name="{label}",
+    retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=10),
+    retry_jitter_factor=1,
+    retry_condition_fn=may_mend,
+    persist_result=False,
+    cache_policy=NO_CACHE,
+)
+def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:  # noqa: ARG001  (the run's name)
+    """Download one batch of a plan; resume it where an earlier attempt of this run was.
+
+    Args:
+        plan: Path of the plan.
+        batch: Number of the batch.
+        run_id: The run, in the ledger.
+        label: What a person reads in the UI.
+
+    Returns:
+        The batch's summary, and why the run has to stop, if it has to.
+    """
+    path, begin = Path(plan), time.monotonic()
+    transfers = read_batch(path, batch)
+    run = running(run_id, Path(Plan.load(path).root))
+    mine = {transfer.path for transfer in transfers}
+    settled = {one.path: one for one in run.ledger.outcomes(run_id) if one.path in mine and one.state in _SETTLED}
+    left = [transfer for transfer in transfers if transfer.path not in settled]
+    summary = Summary.of(settled.values()) + Summary.of(download(run, left)).lasting(time.monotonic() - begin)
+    get_run_logger().info(summary.line())
+    return {**summary.to_json(), "stopped": run.stopped}

@@ -1,0 +1,192 @@
+"""Where a dataset's bytes can be had from: its file records, the repositories, the precedence. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from tasks.clients import PROC_PRECEDENCE, protocol_name
+from tasks.clients.verdicts import DownloadError, error
+from tasks.model import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from tasks.model import Dataset, FileRecord, Json
+
+AWS, HTTP, GLOBUS, KACHERY = PROC_PRECEDENCE
+
+#: Stands for the repository of a dataset that kachery finds by its SHA-1 alone, whatever Alyx's file records say.
+ANYWHERE = "kachery"
+
+_SHA1 = 40  # hex characters
+_KACHERY_KEYS = {"kachery_uri", "kachary_uri", "kachery_zone", "zone"}
+_NOT_THERE = "exists is false"
+_NO_WAY = "the repository has no bucket, data_url, Globus endpoint or kachery zone"
+
+
+class Address(Protocol):
+    """A client's `to_address`, found by protocol. Repository and record are None for kachery by digest alone."""
+
+    def __call__(
+        self, protocol: str, repository: Json | None, record: FileRecord | None, dataset: Dataset, /
+    ) -> str: ...
+
+
+class _Try(NamedTuple):
+    """One conceivable way to a dataset, and what speaks against it."""
+
+    objection: str
+    protocol: str = ""
+    record: FileRecord | None = None
+
+    @property
+    def repository(self) -> str:
+        return self.record.repository if self.record else ANYWHERE
+
+
+def protocols(repository: Json) -> tuple[str, ...]:
+    """Return the protocols that a repository's own fields offer; Alyx has no field that names them.
+
+    The `data_url` of a bucket is the bucket's own web address, so it does not make a second source of it;
+    a personal endpoint is somebody's laptop, which only Globus reaches.
+    """
+    settings = _object(repository.get("json"))
+    bucket = settings.get("bucket_name")
+    shared = not repository.get("globus_is_personal")
+    offers = {
+        AWS: shared and (bucket or str(repository.get("name")).startswith("aws")),
+        HTTP: shared and repository.get("data_url") and not bucket,
+        GLOBUS: repository.get("globus_endpoint_id"),
+        KACHERY: shared and not _KACHERY_KEYS.isdisjoint(settings),
+    }
+    return tuple(protocol for protocol, offered in offers.items() if offered)
+
+
+@dataclass(frozen=True)
+class Router:
+    """Finds a dataset's sources.
+
+    Attributes:
+        repositories: What Alyx answers for each data repository, by name.
+        address: Gives the address at one source; raises DownloadError where there is none.
+        precedence: Protocols to use, best first.
+        configured: Protocols that have what they need on this machine; None for all.
+        use: Repositories to keep to; None for all.
+        avoid: Repositories to leave out.
+    """
+
+    repositories: Mapping[str, Json]
+    address: Address
+    precedence: tuple[str, ...] = PROC_PRECEDENCE
+    configured: Collection[str] | None = None
+    use: Collection[str] | None = None
+    avoid: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        """Spell every protocol as ONE does; raises ValueError for one that does not exist."""
+        object.__setattr__(self, "precedence", tuple(dict.fromkeys(map(protocol_name, self.precedence))))
+        if self.configured is not None:
+            object.__setattr__(self, "configured", frozenset(map(protocol_name, self.configured)))
+
+    def sources(self, dataset: Dataset) -> tuple[Source, ...]:
+        """Return a dataset's sources, best first: by precedence, surely existing, shared before personal, by name.
+
+        Raises:
+            DownloadError: `no-source`, with every file record's reason for being none.
+        """
+        found: dict[Source, None] = {}
+        refused: dict[str, list[str]] = defaultdict(list)
+        for attempt in self._tries(dataset):
+            objection = attempt.objection
+            if not objection:
+                try:
+                    found[self._source(attempt, dataset)] = None
+                except DownloadError as refusal:
+                    objection = refusal.reason
+            if objection:
+                refused[objection].append(attempt.repository)
+        if not found:
+            raise error("no-source", self._why(refused))
+        return tuple(sorted(found, key=lambda source: self.precedence.index(source.protocol)))
+
+    def _source(self, attempt: _Try, dataset: Dataset) -> Source:
+        repository = self.repositories[attempt.repository] if attempt.record else None
+        address = self.address(attempt.protocol, repository, attempt.record, dataset)
+        return Source(attempt.protocol, attempt.repository, address)
+
+    def _tries(self, dataset: Dataset) -> Iterator[_Try]:
+        kachery = False
+        for record in sorted(dataset.records, key=self._rank):
+            for attempt in self._record_tries(record):
+                kachery = kachery or attempt.protocol == KACHERY
+                yield attempt
+        if len(dataset.digest) == _SHA1 and not kachery and not self._objections[KACHERY]:
+            yield _Try("", KACHERY)
+
+    def _record_tries(self, record: FileRecord) -> Iterator[_Try]:
+        offered = self._offers.get(record.repository, ())
+        if record.json and not _KACHERY_KEYS.isdisjoint(record.json):
+            offered = (*offered, KACHERY)
+        refusal = self._refusal(record) or ("" if offered else _NO_WAY)
+        if refusal:
+            yield _Try(refusal, record=record)
+            return
+        for protocol in dict.fromkeys(offered):
+            yield _Try(self._objections[protocol], protocol, record)
+
+    def _rank(self, record: FileRecord) -> tuple[bool, bool, str]:
+        return record.exists is not True, record.repository in self._personal, record.repository
+
+    def _refusal(self, record: FileRecord) -> str:
+        """Return why a file record is none to ask, "" for a good one."""
+        name = record.repository
+        if record.exists is False:
+            return _NOT_THERE
+        if name in self.avoid or (self.use is not None and name not in self.use):
+            return "this repository is left out on request"
+        return "" if name in self.repositories else "Alyx has no repository of this name"
+
+    @cached_property
+    def _offers(self) -> dict[str, tuple[str, ...]]:
+        return {name: protocols(repository) for name, repository in self.repositories.items()}
+
+    @cached_property
+    def _personal(self) -> set[str]:
+        return {name for name, repository in self.repositories.items() if repository.get("globus_is_personal")}
+
+    @cached_property
+    def _objections(self) -> dict[str, str]:
+        """What speaks against each protocol, "" where nothing does."""
+        ready = PROC_PRECEDENCE if self.configured is None else self.configured
+        unready = {protocol: f"{protocol} is not configured" for protocol in PROC_PRECEDENCE if protocol not in ready}
+        out = {
+            protocol: f"{protocol} is not in the precedence"
+            for protocol in PROC_PRECEDENCE
+            if protocol not in self.precedence
+        }
+        return dict.fromkeys(PROC_PRECEDENCE, "") | unready | out
+
+    def _why(self, refused: Mapping[str, list[str]]) -> str:
+        """Say in words why there is no source."""
+        absent = f"exists is false on {', '.join(refused[_NOT_THERE])}" if _NOT_THERE in refused else ""
+        rest = [
+            f"on {', '.join(map(self._place, names))}: {why.rstrip('.')}"
+            for why, names in refused.items()
+            if why != _NOT_THERE
+        ]
+        if rest:
+            return f"Only {'; '.join(rest)}{f' ({absent})' if absent else ''}."
+        if absent:
+            return f"Alyx says it exists nowhere ({absent})."
+        return "Registered, but on no server: Alyx has no file record."
+
+    def _place(self, repository: str) -> str:
+        return f"the personal endpoint {repository}" if repository in self._personal else repository
+
+
+def _object(value: object) -> Json:
+    """Return one of Alyx's json fields where it is an object; old rows hold a string, most null."""
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,98 @@
+"""How numbers and plans are said to people: the same words in the command, the log and the UI."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tasks.model import Summary
+    from tasks.planfile import Plan
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+#: Skips of one reason that are named before the rest is only counted.
+_MOST_NAMES = 3
+
+
+def human_bytes(count: float) -> str:
+    """Bytes as a person says them, in powers of 1000."""
+    power = 0
+    while abs(count) >= 999.5 and power < len(_UNITS) - 1:  # noqa: PLR2004  (it would round to 1000)
+        count /= 1000
+        power += 1
+    decimals = 1 if power and count < 99.5 else 0  # noqa: PLR2004  (three digits are enough)
+    return f"{count:,.{decimals}f} {_UNITS[power]}"
+
+
+def files(count: int) -> str:
+    """A number of files."""
+    return f"{count:,} file{'' if count == 1 else 's'}"
+
+
+def selection_words(selection: Mapping[str, Any]) -> str:
+    """What is asked for, in a few words: the fields that narrow, long lists as their length."""
+    said = (
+        _field_words(name, value)
+        for name, value in selection.items()
+        if value and value != "default" and name != "protocols"
+    )
+    return ", ".join(said) or "a plan"
+
+
+def _field_words(name: str, value: Any) -> str:
+    if isinstance(value, list) and (len(value) > _MOST_NAMES or name.endswith("_ids")):
+        return f"{len(value):,} {name.removesuffix('_ids')}{'s' if name.endswith('_ids') and len(value) > 1 else ''}"
+    if value is True:
+        return name.replace("_", " ")
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def plan_line(plan: Plan) -> str:
+    """A plan in one line."""
+    parts = [f"{files(plan.fetch.files)} to fetch ({human_bytes(plan.fetch.bytes)})"]
+    if plan.check.files:
+        parts.append(f"{plan.check.files:,} on disk to prove")
+    return ", ".join([*parts, f"{plan.present.files:,} present", f"{plan.skipped:,} skipped"])
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """A plan as a person reads it: how much, from where, what not and why, and whether it fits."""
+    yield f"{plan_line(plan)}, into {plan.root}"
+    yield f"catalogue: {plan.catalogue}"
+    for share in plan.shares:
+        yield f"  {share.protocol:8} {share.repository:28} {files(share.files):>14} {human_bytes(share.bytes):>10}"
+    yield from _skip_lines(plan)
+    space = plan.space
+    fits = "" if space.fits else " - it does NOT fit"
+    yield f"disk: {human_bytes(space.needed)} needed (reserve included), {human_bytes(space.free)} free{fits}"
+
+
+def _skip_lines(plan: Plan) -> Iterator[str]:
+    counted = Counter(skip.reason for skip in plan.skips())
+    named: Counter[str] = Counter()
+    for skip in plan.skips():
+        named[skip.reason] += 1
+        if named[skip.reason] <= _MOST_NAMES:
+            yield f"  skip {skip.path}: {skip.reason}"
+    for reason, count in counted.items():
+        if count > _MOST_NAMES:
+            yield f"  skip {count - _MOST_NAMES:,} more: {reason}"
+
+
+def batch_label(plan: Plan, number: int) -> str:
+    """What a batch's task run is called."""
+    batch = plan.batches[number]
+    return f"batch {number + 1} of {len(plan.batches)} · {files(batch.files)} · {human_bytes(batch.bytes)}"
+
+
+def headline(summary: Summary) -> str:
+    """One sentence: is all well?"""
+    if summary.stopped:
+        return "The run was stopped"
+    if summary.failed:
+        return f"{summary.failed:,} of {files(summary.files)} failed"
+    if summary.published:
+        return f"{files(summary.published)} published, {human_bytes(summary.bytes)}"
+    return "Nothing to do: what can be had is there, and proven"
