@@ -308,7 +308,7 @@ class Person(io.StringIO):
         if self.answers:
             return self.answers.pop(0) + "\n"
         self.page = re.findall(r"http://\S+authorize\S+", self.screen.getvalue())[-1]
-        return requests.get(self.page, timeout=10).text + "\n"
+        return re.search("<code>(.*)</code>", requests.get(self.page, timeout=10).text)[1] + "\n"
 
 
 def at_terminal(monkeypatch, *answers):

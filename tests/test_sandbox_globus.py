@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -447,7 +448,8 @@ def test_an_expired_access_token_is_refused_and_refreshed_once(lab):
 def test_a_login_by_code_needs_the_verifier(lab):
     auth = globus_sdk.NativeAppAuthClient(CLIENT)
     auth.oauth2_start_flow(TRANSFER_SCOPE, refresh_tokens=True)
-    code = requests.get(auth.oauth2_get_authorize_url(), timeout=10).text
+    page = requests.get(auth.oauth2_get_authorize_url(), timeout=10).text
+    code = re.search("<code>(.*)</code>", page)[1]
     tokens = auth.oauth2_exchange_code_for_tokens(code).by_resource_server["transfer.api.globus.org"]
     assert tokens["refresh_token"]
     with pytest.raises(globus_sdk.AuthAPIError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse
 
 from deployments.sandbox.globus.errors import AuthError
 
@@ -48,9 +48,10 @@ def revoke(call: Call) -> Json:
     return {"active": False}
 
 
-def authorize(call: Call) -> PlainTextResponse:
+def authorize(call: Call) -> HTMLResponse:
     """The login page: logs in whoever comes, and shows the code to paste."""
-    asked = {
-        key: call.query.get(key, "") for key in ("redirect_uri", "code_challenge", "scope", "access_type", "state")
-    }
-    return PlainTextResponse(call.service.tokens.add_code(call.query.get("client_id", ""), asked))
+    names = ("redirect_uri", "code_challenge", "scope", "access_type", "state")
+    code = call.service.tokens.add_code(
+        call.query.get("client_id", ""), {name: call.query.get(name, "") for name in names}
+    )
+    return HTMLResponse(f"<!DOCTYPE html><title>Log in</title><p>Your code: <code>{code}</code>")
