@@ -49,6 +49,11 @@ def test_a_missing_and_a_forbidden_file_fail_alone(lab):
     assert len(lab.tasks()) == 1
 
 
+def test_an_address_that_is_none_fails_alone(lab):
+    lab.move([*lab.items(1), Item("odd", "http://somewhere/else")])
+    assert lab.codes() == {"day/0000.npy": "", "odd": "not-addressable"}
+
+
 @pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
 def test_a_lost_reply_makes_no_second_task(lab, kind):
     lab.emulator.http_fault("POST /v0.10/transfer", kind)
@@ -66,6 +71,17 @@ def test_a_submission_without_an_answer_is_taken_up_by_the_next_run(lab):
     lab.move(items)
     assert set(lab.codes().values()) == {""}
     assert len(lab.tasks()) == 1
+
+
+def test_an_open_submission_that_is_refused_now_fails_its_files_alone(lab):
+    items = lab.items(2)
+    lab.emulator.http_fault("POST /v0.10/transfer", "drop_before", times=5)
+    lab.move(items[:1])
+    lab.results.clear()
+    refusal = {"code": "PermissionDenied", "message": "no"}
+    lab.emulator.http_fault("POST /v0.10/transfer", status=403, body=refusal)
+    lab.move(items)
+    assert lab.codes() == {"day/0000.npy": "globus-forbidden", "day/0001.npy": ""}
 
 
 KILLED = """

@@ -64,6 +64,13 @@ def test_options_that_make_no_sense_are_refused(field):
         GlobusOptions(**{field: 0})
 
 
+def test_large_files_are_given_the_time_that_they_take():
+    options = GlobusOptions()
+    assert options.deadline(0) == 86_400
+    assert options.deadline(10**13) > 100 * 86_400
+    assert options.stall(10**12) > 5 * 3600
+
+
 def test_digests_travel_only_where_asked_and_only_once(tmp_path):
     destination = Destination(LocalEndpoint(HERE, tmp_path, str(tmp_path)), tmp_path)
     files = (Item("m", f"globus://{A}/m", 1, "a" * 32), Item("s", f"globus://{A}/s", 1, "b" * 40), item(3))

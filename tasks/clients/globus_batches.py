@@ -105,6 +105,11 @@ class Batch:
         return sum(item.size or 0 for item in self.items)
 
     @property
+    def largest(self) -> int:
+        """Bytes of the largest file."""
+        return max((item.size or 0 for item in self.items), default=0)
+
+    @property
     def label(self) -> str:
         """A name that the same files always get: a task whose journal is lost can be found by it."""
         content = " ".join(sorted(item.staged_name for item in self.items))
@@ -147,7 +152,7 @@ def transfer_document(
     The sync level is always `checksum`: after a broken transfer every other one can keep corrupt bytes.
     Source errors are skipped, or one missing file would hold the task until its deadline.
     """
-    deadline = datetime.fromtimestamp(int(now + options.deadline_seconds), tz=UTC)
+    deadline = datetime.fromtimestamp(int(now + options.deadline(batch.bytes)), tz=UTC)
     return {
         "DATA_TYPE": "transfer",
         "submission_id": submission_id,

@@ -118,8 +118,8 @@ class GlobusService:
 
     def active_tasks(self) -> dict[str, str]:
         """Tasks of ours that have not ended, by label."""
-        wanted = {"status": ["ACTIVE"], "type": "TRANSFER", "label": f"~{LABEL}*"}
         listing = self._client.paginated.task_list
+        wanted = {"status": "ACTIVE", "type": "TRANSFER"}
         rows = self._ask("active tasks", lambda: list(listing(filter=wanted).items()))
         return {row["label"]: row["task_id"] for row in rows if str(row.get("label")).startswith(LABEL)}
 

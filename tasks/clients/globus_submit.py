@@ -59,20 +59,16 @@ class Submitter:
     _endpoints: dict[str, Json] = field(init=False, default_factory=dict)
     _lost: dict[str, str] | None = field(init=False, default=None)
 
-    def take_up(self, items: Iterable[Item]) -> tuple[list[Running], list[Item]]:
-        """Find the tasks that earlier runs left under way for these files, and the files without one.
-
-        Raises:
-            DownloadError: when the service cannot be asked; the journal keeps what it has.
-        """
+    def find(self, items: Iterable[Item]) -> tuple[list[tuple[Entry, Batch]], list[Item]]:
+        """The submissions that earlier runs left open for these files, and the files without one."""
         wanted = {self.destination.route(item): item for item in items}
-        running: list[Running] = []
+        found: list[tuple[Entry, Batch]] = []
         for entry in self.journal.open_entries():
             if datetime.fromisoformat(str(entry.document["deadline"])).timestamp() < self.pace.now():
                 self.journal.ended(entry.submission_id, Stage.FAILED)
             elif mine := tuple(wanted.pop(route) for route in routes_of(entry.document) if route in wanted):
-                running.append(self._send(entry, Batch(mine[0].endpoint, mine)))
-        return running, list(wanted.values())
+                found.append((entry, Batch(mine[0].endpoint, mine)))
+        return found, list(wanted.values())
 
     def submit(self, batch: Batch) -> Running:
         """Make a batch a task, or find the one that a lost journal knew for the same files.
@@ -89,10 +85,14 @@ class Submitter:
         )
         entry = Entry(submission_id, document, task_id)
         self.journal.begin(entry)
-        return self._send(entry, batch)
+        return self.resume(entry, batch)
 
-    def _send(self, entry: Entry, batch: Batch) -> Running:
-        """Send a journalled document, as often as it takes: the answer is always the same task."""
+    def resume(self, entry: Entry, batch: Batch) -> Running:
+        """Send a journalled document, perhaps once more: the answer is always the same task.
+
+        Raises:
+            DownloadError: as :meth:`submit`.
+        """
         task_id = entry.task_id
         if not task_id:
             try:
@@ -102,7 +102,8 @@ class Submitter:
                     self.journal.ended(entry.submission_id, Stage.FAILED)
                 raise
             self.journal.submitted(entry.submission_id, task_id)
-        return Running(batch, entry.submission_id, task_id, Watch(self.options, self.pace))
+        watch = Watch(self.options, self.pace, bytes=batch.bytes, largest=batch.largest)
+        return Running(batch, entry.submission_id, task_id, watch)
 
     def _check_endpoints(self, batch: Batch) -> bool:
         """Refuse early what cannot work; return whether Globus can verify what it copies."""

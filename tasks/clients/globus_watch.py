@@ -37,12 +37,16 @@ class Watch:
     """What is known of one task.
 
     Attributes:
+        bytes: Bytes that it is to move, as registered.
+        largest: Bytes of its largest file.
         due: When to look next, by the pace's monotonic clock.
         document: The task as it was seen last.
     """
 
     options: GlobusOptions
     pace: Pace
+    bytes: int = 0
+    largest: int = 0
     due: float = field(init=False)
     document: Json = field(init=False, default_factory=dict)
     _began: float = field(init=False)
@@ -54,12 +58,12 @@ class Watch:
         self.due = self._began = self._moved_at = self.pace.monotonic()
 
     @property
-    def bytes(self) -> int:
+    def bytes_moved(self) -> int:
         """Bytes that have travelled, those that were sent again too."""
         return int(self.document.get("bytes_transferred") or 0)
 
     @property
-    def files(self) -> int:
+    def files_done(self) -> int:
         """Files that are done."""
         return int(self.document.get("files_transferred") or 0) + int(self.document.get("files_skipped") or 0)
 
@@ -122,9 +126,9 @@ class Watch:
         trouble = globus_task(str(document.get("nice_status")), detail) if self.in_trouble else None
         if trouble and trouble.verdict is not Verdict.RETRY and not self._may_come_back(now):
             return trouble
-        if now - self._began > self.options.deadline_seconds:
+        if now - self._began > self.options.deadline(self.bytes):
             return error("globus-deadline", detail)
-        if now - self._moved_at > self.options.stall_seconds:
+        if now - self._moved_at > self.options.stall(self.largest):
             return error("globus-stalled", detail)
         return None
 
