@@ -11,7 +11,6 @@ from flows.download import download
 from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.ledger import Ledger
 from tasks.model import Outcome, State, Summary
-from tasks.planfile import Plan
 from tasks.preparing import failed_before, prepare, require_space
 from tasks.settings import AlyxSettings
 from tasks.wording import headline
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.model import Json
+    from tasks.planfile import Plan
     from tasks.selection import Selection
 
 DONE, FAILED, TEMPORARY, STOPPED = 0, 3, 5, 7
