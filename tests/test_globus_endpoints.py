@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.clients.globus import GlobusClient
@@ -48,6 +48,7 @@ def test_server_names_carry_the_uuid_and_personal_ones_do_not():
     assert parse_address(server.to_address("a.npy")) == (NEW, "/lab/Subjects/a.npy")
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("aé %#?&+/~ü", min_size=1).filter(lambda part: "/" not in part), min_size=1))
 def test_an_address_names_exactly_the_registered_path(parts):
     path = "/".join(f"x{part}" for part in parts)
