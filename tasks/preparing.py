@@ -123,4 +123,6 @@ def failed_before(root: Path | None, settings: AlyxSettings) -> Selection:
 
 def configured() -> list[str]:
     """Protocols that have a client, and what it needs on this machine."""
-    return [protocol for protocol in PROC_PRECEDENCE if client_class(protocol).is_configured()]
+    return [
+        protocol for protocol in PROC_PRECEDENCE if protocol != "kachary" and client_class(protocol).is_configured()
+    ]
