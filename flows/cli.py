@@ -120,3 +120,7 @@ def _planned(made: Plan) -> Iterator[Json]:
     files = made.fetch.files + made.check.files + made.present.files + made.skipped
     summary = Summary(files, made.fetch.bytes, present=made.present.files, skipped=made.skipped)
     yield {"summary": summary.to_json()}
+
+
+if __name__ == "__main__":
+    main()

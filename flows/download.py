@@ -13,27 +13,26 @@ from uuid import UUID, uuid4
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State as PrefectState
 from prefect.futures import wait
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.downloading import download_batch, finished, running
-from tasks.model import Summary
+from tasks.model import Json, Summary
 from tasks.planfile import Plan
 from tasks.preparing import prepare, require_space
 from tasks.reporting import Progress, report
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
-from tasks.wording import batch_label, headline, human_bytes, plan_line
+from tasks.wording import batch_label, files, headline, human_bytes, plan_line, selection_words
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State as PrefectState
     from prefect.futures import PrefectFuture
     from prefect.task_runners import TaskRunner
 
     from tasks.downloading import Run
-    from tasks.model import Json
 
 #: How often progress moves, and how often a line says so; each costs the server some milliseconds.
 _PROGRESS_SECONDS = 2.0
@@ -42,7 +41,7 @@ _LINE_SECONDS = 30.0
 
 def _run_name() -> str:
     """What is asked for; the plan adds how much it is."""
-    return f"download {Selection.model_validate(flow_run.get_parameters()['selection'])}"
+    return f"download {selection_words(flow_run.get_parameters()['selection'] or {})}"
 
 
 @flow(
@@ -63,7 +62,7 @@ def download(
     """
     path = plan or plan_download(selection or Selection.read({}), root)
     frozen = Plan.load(path)
-    _add_to_name(f"{frozen.fetch.files:,} files · {human_bytes(frozen.fetch.bytes)}")
+    _add_to_name(f"{files(frozen.fetch.files)} · {human_bytes(frozen.fetch.bytes)}")
     run_id = flow_run.get_id() or str(uuid4())
     run = running(run_id, Path(frozen.root))
     try:

@@ -107,12 +107,19 @@ class _Way:
         candidates = switchboard.order(self.transfer.sources)
         for impatient in (True, False) if len(candidates) > 1 else (False,):
             for source in list(candidates):
+                if self._same_wrong_bytes():
+                    break
                 if self._ask(source, expected, attempts=1 if impatient else switchboard.options.attempts):
                     assert self.partial is not None  # noqa: S101  (`_ask` claimed it; for the type checker)
                     return Carried(self.transfer, self.partial, source, self.receipt)
                 if self.failures[source].verdict is not Verdict.RETRY:
                     candidates.remove(source)
         raise self._why()
+
+    def _same_wrong_bytes(self) -> bool:
+        """Whether one wrong file came twice: then it is Alyx that differs from the servers, and no fault of a line."""
+        wrong = self.partial.wrong if self.partial else []
+        return len(set(wrong)) < len(wrong)
 
     def _ask(self, source: Source, expected: Expected, *, attempts: int) -> bool:
         switchboard = self.carrier.switchboard
@@ -148,9 +155,9 @@ class _Way:
         failures = list(self.failures.values())
         if not failures:
             return error("no-source")
-        for failure in failures:
-            if failure.verdict is Verdict.RETRY:
-                return failure
+        mendable = [failure for failure in failures if failure.verdict is Verdict.RETRY]
+        if mendable and not self._same_wrong_bytes():
+            return mendable[0]
         if all(failure.verdict is Verdict.STOP_RUN for failure in failures):
             return failures[0]
         last = failures[-1]
@@ -172,6 +179,7 @@ class _Way:
             verdict=failure.verdict,
             reason=" | ".join(reasons) or failure.reason,
             next_step=failure.next_step,
+            code=failure.code,
             size=self.transfer.size,
             digest=self.transfer.digest,
         )
@@ -197,6 +205,7 @@ def published(carried: Carried, result: Published | DownloadError) -> Outcome:
         verdict=failure.verdict if failure else "",
         reason=failure.reason if failure else "",
         next_step=failure.next_step if failure else "",
+        code=failure.code if failure else "",
         size=transfer.size if isinstance(result, DownloadError) else result.size,
         digest=transfer.digest,
         verified="" if isinstance(result, DownloadError) else result.verified,

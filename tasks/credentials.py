@@ -5,34 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tasks import one_home
+from tasks.clients import one_files
 from tasks.clients.verdicts import error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-
-class OneFiles(Protocol):
-    """What is asked of ONE's own files."""
-
-    def default_host(self) -> str | None:
-        """Return the URL of the Alyx that ONE uses by default."""
-        ...
-
-    def host_params(self, alyx_url: str) -> Mapping[str, Any] | None:
-        """Return what ONE knows of an Alyx host."""
-        ...
-
-    def token(self, alyx_url: str, user: str | None = None) -> str | None:
-        """Return the token that ONE stores for a user of a host."""
-        ...
-
-    def save_token(self, alyx_url: str, user: str, token: str) -> None:
-        """Store a token where ONE looks for it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +40,6 @@ class Credentials:
 
 def credentials_from(
     environment: Mapping[str, str] = os.environ,
-    one_files: OneFiles = one_home,
     *,
     url: str = "",
     user: str = "",
@@ -81,7 +60,7 @@ def credentials_from(
     candidates = (
         Credentials(found, named, password, token),
         *_from_environment(environment, found, user),
-        *_from_one(one_files, found, named),
+        *_from_one(found, named),
     )
     usable = (login for login in candidates if login.token or login.password)
     nowhere = f"looked in the environment (ALYX_LOGIN, ALYX_PASSWORD, ALYX_TOKEN) and in ONE's files for {found}"
@@ -124,7 +103,7 @@ def _from_environment(environment: Mapping[str, str], url: str, user: str) -> It
         yield Credentials(url, name, own.get("ALYX_PASSWORD", ""), token, origin="the environment")
 
 
-def _from_one(one_files: OneFiles, url: str, user: str) -> Iterator[Credentials]:
+def _from_one(url: str, user: str) -> Iterator[Credentials]:
     params = one_files.host_params(url) or {}
     login = params.get("ALYX_LOGIN") or ""
     name = user or login

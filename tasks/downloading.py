@@ -7,6 +7,7 @@ so a batch that dies resumes where it was.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
 from tasks.crew import Crew
 from tasks.ledger import Ledger
-from tasks.model import Outcome, State, Summary
+from tasks.model import Json, Outcome, State, Summary
 from tasks.planfile import Plan, read_batch
 from tasks.settings import AlyxSettings
 from tasks.switchboard import Switchboard
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import TaskRun
     from prefect.tasks import Task
 
-    from tasks.model import Json, Transfer
+    from tasks.model import Transfer
 
 
 @dataclass(slots=True)
@@ -168,12 +169,12 @@ def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:
     Returns:
         The batch's summary, and why the run has to stop, if it has to.
     """
-    path = Path(plan)
+    path, begin = Path(plan), time.monotonic()
     transfers = read_batch(path, batch)
     run = running(run_id, Path(Plan.load(path).root))
     mine = {transfer.path for transfer in transfers}
     settled = {one.path: one for one in run.ledger.outcomes(run_id) if one.path in mine and one.state in _SETTLED}
     left = [transfer for transfer in transfers if transfer.path not in settled]
-    summary = Summary.of(settled.values()) + Summary.of(download(run, left))
-    get_run_logger().info("%s: %s", label, summary.line())
+    summary = Summary.of(settled.values()) + Summary.of(download(run, left)).lasting(time.monotonic() - begin)
+    get_run_logger().info(summary.line())
     return {**summary.to_json(), "stopped": run.stopped}

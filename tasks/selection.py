@@ -221,13 +221,22 @@ class Selection(BaseModel):
         Raises:
             DownloadError: `selection`: it cannot be read, is no YAML map, or does not make a selection.
         """
-        try:
-            fields = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  (a SafeLoader)
-        except (OSError, UnicodeError, yaml.YAMLError) as failure:
-            raise error("selection", f"{path} cannot be read: {failure}.") from failure
-        if not isinstance(fields, dict):
-            raise error("selection", f"{path} holds no fields with values.")
-        return cls.read(fields, str(path))
+        return cls.read(fields_of(path), str(path))
+
+
+def fields_of(path: Path) -> dict[str, Any]:
+    """Read the fields of a YAML file, unchecked.
+
+    Raises:
+        DownloadError: `selection`: it cannot be read, or is no YAML map.
+    """
+    try:
+        fields = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  (a SafeLoader)
+    except (OSError, UnicodeError, yaml.YAMLError) as failure:
+        raise error("selection", f"{path} cannot be read: {failure}.") from failure
+    if not isinstance(fields, dict):
+        raise error("selection", f"{path} holds no fields with values.")
+    return fields
 
 
 class _Loader(yaml.SafeLoader):

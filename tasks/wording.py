@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tasks.model import Summary
     from tasks.planfile import Plan
@@ -29,6 +29,20 @@ def human_bytes(count: float) -> str:
 def files(count: int) -> str:
     """A number of files."""
     return f"{count:,} file{'' if count == 1 else 's'}"
+
+
+def selection_words(selection: Mapping[str, Any]) -> str:
+    """What is asked for, in a few words: the fields that narrow, long lists as their length."""
+    said = (_field_words(name, value) for name, value in selection.items() if value and name != "protocols")
+    return ", ".join(said) or "a plan"
+
+
+def _field_words(name: str, value: Any) -> str:
+    if isinstance(value, list) and (len(value) > _MOST_NAMES or name.endswith("_ids")):
+        return f"{len(value):,} {name.removesuffix('_ids')}{'s' if name.endswith('_ids') and len(value) > 1 else ''}"
+    if value is True:
+        return name.replace("_", " ")
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def plan_line(plan: Plan) -> str:

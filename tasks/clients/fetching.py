@@ -66,11 +66,12 @@ class Fetch:
         while True:
             before = self.partial.size
             try:
-                self._prove(resumed=self._complete())
+                resumed = self._complete()
             except DownloadError as failure:
                 self.budget.spend(failure, self.partial.size - before)
             else:
-                return
+                if self._is_proven(resumed=resumed):
+                    return
 
     def _complete(self) -> bool:
         """Fetch what is missing; return whether bytes of earlier attempts are part of the file."""
@@ -99,12 +100,15 @@ class Fetch:
             self.receipt.bytes += answer.received
         return partial.size > answer.received
 
-    def _prove(self, *, resumed: bool) -> None:
+    def _is_proven(self, *, resumed: bool) -> bool:
+        """Prove the partial; if it is wrong throw it away, and raise unless another attempt may mend it."""
         try:
             self.partial.prove(self.name)
         except DownloadError as mismatch:
-            self.partial.rewind()
-            raise self.budget.mismatch(mismatch, resumed=resumed) from mismatch
+            twice = self.partial.reject()
+            self.budget.mismatch(mismatch, certain=twice or (not resumed and mismatch.code != "digest-mismatch"))
+            return False
+        return True
 
     def _forget_what_cannot_be_continued(self) -> None:
         """Begin again where a splice could go unseen: no digest, and no proof that the object is the same."""

@@ -78,6 +78,7 @@ class Partial:
         validator: Short hash of the ETag or Last-Modified that the bytes came with; "" where unknown.
         source: Address that the bytes came from in this process.
         if_range: The validator as `If-Range` may carry it; "" where there is no strong one.
+        wrong: Digests of whole files that were thrown away.
     """
 
     path: Path
@@ -89,6 +90,7 @@ class Partial:
     validator: str = ""
     source: str = ""
     if_range: str = ""
+    wrong: list[str] = field(default_factory=list)
     _hash: _Hash | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -120,10 +122,18 @@ class Partial:
 
     def rewind(self) -> None:
         """Throw all bytes away and begin again."""
-        os.ftruncate(self.fd, 0)
-        os.lseek(self.fd, 0, os.SEEK_SET)
+        if self.size:
+            os.ftruncate(self.fd, 0)
+            os.lseek(self.fd, 0, os.SEEK_SET)
         self.size, self.head, self._hash = 0, b"", self.expected.hasher()
         self.validator = self.source = self.if_range = ""
+
+    def reject(self) -> bool:
+        """Throw away a whole file that is not the right one; return whether the same one came before."""
+        came_before = bool(self.digest) and self.digest in self.wrong
+        self.wrong.append(self.digest)
+        self.rewind()
+        return came_before
 
     def remember(self, validator: str) -> None:
         """Keep which version of the object these bytes come from, on disk too where no digest could tell."""

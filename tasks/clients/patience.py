@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 #: An attempt that moved so much counts as progress; less (a byte before each reset) does not renew the budget.
 PROGRESS_BYTES = 64 * 1024
-#: A digest that is wrong once may be the line's fault; twice in whole files, it is the source's.
+#: A digest that is wrong once may be the line's fault; the same wrong digest twice is not, and so many of any kind.
 MOST_MISMATCHES = 2
 
 
@@ -84,14 +84,17 @@ class Budget:
             raise error("throttled", detail, retry_after=wait)
         self.pace.wait(wait)
 
-    def mismatch(self, failure: DownloadError, *, resumed: bool) -> DownloadError:
-        """The error to go on with after bytes that are not the file.
+    def mismatch(self, failure: DownloadError, *, certain: bool) -> None:
+        """Go on after bytes that are not the file, or raise.
 
-        A prefix of unknown worth may be at fault, or the line; so the file is fetched from its beginning once
-        more, unless the source itself said what is wrong.
+        A prefix of unknown worth may be at fault, or the line; so the file is fetched from its beginning once more.
+        Where another source waits, that one is asked first, and this one may be asked again later.
+
+        Raises:
+            DownloadError: `failure` when it is certain; else the same to be retried, when there is no attempt left.
         """
         self.mismatches += 1
-        certain = not resumed and (failure.code != "digest-mismatch" or self.mismatches >= MOST_MISMATCHES)
         if certain or self.mismatches > MOST_MISMATCHES:
-            return failure
-        return DownloadError(Verdict.RETRY, failure.reason, failure.next_step, code=failure.code)
+            raise failure
+        if self.attempts == 1:
+            raise DownloadError(Verdict.RETRY, failure.reason, failure.next_step, code=failure.code)

@@ -17,6 +17,7 @@ import ssl
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,6 +212,24 @@ RULES: dict[str, Rule] = {
         "SOURCE",
         "This protocol has no parameters here.",
         "Run `prefect-alyx setup` for the protocol, or leave it out of the precedence.",
+    ),
+    "params-file": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "A params file of ONE cannot be used.",
+        "Do what the message says, or run `prefect-alyx setup` for the protocol.",
+    ),
+    "params-busy": _row(
+        "RETRY",
+        "SOURCE",
+        "Another process holds a params file of ONE.",
+        "Nothing to do now; if it stays, end the process that hangs.",
+    ),
+    "bad-params": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "A parameter cannot be used.",
+        "Correct the field that the message names; `prefect-alyx setup` asks for each one.",
     ),
     # --- this machine -----------------------------------------------------------------------------
     "disk-full": _row(
@@ -741,3 +760,12 @@ def _why(failure: Exception, causes: tuple[BaseException, ...]) -> str:
         return "it does not answer in time"
     reasons = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
     return reasons[-1] if reasons else "the connection broke off"
+
+
+def params_error(failure: OSError | ValueError | TypeError) -> DownloadError:
+    """Classify what goes wrong with ONE's params files; the failure's own message says which file and why."""
+    if isinstance(failure, TimeoutError):
+        return error("params-busy", str(failure))
+    if isinstance(failure, OSError | JSONDecodeError):
+        return error("params-file", str(failure))
+    return error("bad-params", str(failure))
