@@ -130,7 +130,10 @@ class OldFindFile(Answer):
         if not client:
             raise RefusalError(500, "Error: No verified client ID or user ID")
         if client not in self.known.clients:
-            raise RefusalError(500, f"Error: Client not found: {client}")
+            raise RefusalError(
+                500,
+                "Error: Client not registered. Use kachery-cloud-init to register this kachery-cloud client.",
+            )
         user = self.known.clients[client]
         if user not in zone.readers:
             raise RefusalError(500, f"Error: User {user} is not authorized.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from deployments.sandbox.faults import Answer, FaultServer, Good, Hit
 from deployments.sandbox.kachery.api import FindFile, OldFindFile
-from deployments.sandbox.kachery.urls import Signed, signed
+from deployments.sandbox.kachery.urls import Signed, key_of, signed
 from deployments.sandbox.kachery.zones import Stored, Zone, Zones
 
 if TYPE_CHECKING:
@@ -86,12 +86,12 @@ class Gateway:
         sha1 = hashlib.sha1(data).hexdigest()
         key = self._zone(zone).key(sha1)
         self.bucket.put(key, data, script)
-        return self.adopt(zone, key, data)
+        return self.adopt(zone, self.bucket.s3_url(key), data)
 
-    def adopt(self, zone: str, path: str, data: bytes) -> str:
-        """Find an object that the bucket serves already, under the SHA-1 of these bytes, which is returned."""
+    def adopt(self, zone: str, url: str, data: bytes) -> str:
+        """Find what some bucket serves already at a URL under the SHA-1 of these bytes, which is returned."""
         sha1 = hashlib.sha1(data).hexdigest()
-        self._zone(zone).objects[sha1] = Stored(path.lstrip("/"), len(data))
+        self._zone(zone).objects[sha1] = Stored(url, len(data))
         return sha1
 
     def remove(self, zone: str, sha1: str) -> None:
@@ -126,16 +126,15 @@ class Gateway:
         stored = zone.objects.get(sha1)
         if stored is None:
             return None
-        url, cached = self._signed_url(stored.path)
-        place = {"bucketUri": "r2://sandbox", "objectKey": stored.path}
+        url, cached = self._signed_url(stored.url)
+        place = {"bucketUri": "r2://sandbox", "objectKey": key_of(stored.url)}
         return {"url": url, "size": stored.size, **place, **({"cacheHit": True} if cached else {})}
 
-    def _signed_url(self, path: str) -> tuple[str, bool]:
-        """Return a URL, and whether it was signed for an earlier question."""
+    def _signed_url(self, url: str) -> tuple[str, bool]:
+        """Return a URL that is signed, and whether it was so for an earlier question."""
         now = self._now()
-        url, until = self._urls.get(path, ("", 0.0))
+        known, until = self._urls.get(url, ("", 0.0))
         if now < until:
-            return url, True
-        url = signed(self.bucket.s3_url(path), path, now, self._url_seconds)
-        self._urls[path] = (url, now + self._cache_seconds)
-        return url, False
+            return known, True
+        self._urls[url] = (signed(url, now, self._url_seconds), now + self._cache_seconds)
+        return self._urls[url][0], False

@@ -10,9 +10,9 @@ import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
-from deployments.sandbox.faults import Answer, Hit, Status
+from deployments.sandbox.faults import BUCKET, Answer, Hit, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,12 @@ _DATE = "%Y%m%dT%H%M%SZ"
 _REFUSED = Status(403, "AccessDenied")
 
 
-def signed(url: str, path: str, now: float, seconds: int) -> str:
+def key_of(url: str) -> str:
+    """Return the key of the object that a bucket serves at a URL."""
+    return unquote(urlsplit(url).path).removeprefix(f"/{BUCKET}").lstrip("/")
+
+
+def signed(url: str, now: float, seconds: int) -> str:
     """Return the URL of an object, good from now on for so many seconds."""
     date = datetime.fromtimestamp(now, UTC).strftime(_DATE)
     query = {
@@ -32,7 +37,7 @@ def signed(url: str, path: str, now: float, seconds: int) -> str:
         "X-Amz-Date": date,
         "X-Amz-Expires": str(seconds),
         "X-Amz-SignedHeaders": "host",
-        "X-Amz-Signature": _signature(path, date, str(seconds)),
+        "X-Amz-Signature": _signature(key_of(url), date, str(seconds)),
         "x-id": "GetObject",
     }
     return f"{url}?{urlencode(query)}"
@@ -58,5 +63,5 @@ class Signed:
         return _REFUSED if self.now() > signed_at + int(seconds) else None
 
 
-def _signature(path: str, date: str, seconds: str) -> str:
-    return hmac.new(_SECRET, f"{path}\n{date}\n{seconds}".encode(), hashlib.sha256).hexdigest()
+def _signature(key: str, date: str, seconds: str) -> str:
+    return hmac.new(_SECRET, f"{key}\n{date}\n{seconds}".encode(), hashlib.sha256).hexdigest()

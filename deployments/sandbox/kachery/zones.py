@@ -10,10 +10,10 @@ class Stored:
     """One object of a zone.
 
     Attributes:
-        path: Its key in the bucket.
+        url: Where a bucket serves it, not signed.
     """
 
-    path: str
+    url: str
     size: int
 
 
