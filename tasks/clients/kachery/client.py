@@ -1,7 +1,7 @@
-"""kachery: files by the SHA-1 of their bytes, wherever a gateway says that they are (docs/kachery.md).
+"""The client: an address holds the SHA-1 of the bytes; a gateway knows a URL.
 
-A gateway signs a URL for about an hour; the bytes take the same road as those of every other protocol, and are
-proven by the hash that is their address, which kachery's own clients never look at.
+The URL is good for about an hour; the bytes take the same road as those of every other protocol, and are proven by
+the hash that is their address, which kachery's own clients never look at.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from tasks.clients import profiles
 from tasks.clients.base import Capabilities
 from tasks.clients.fetching import Receipt
-from tasks.clients.kachery_address import KacheryAddress, is_uri, uri_in, zone_in
-from tasks.clients.kachery_cache import KacheryCache
-from tasks.clients.kachery_gateway import Gateway, Gateways, NewGateway, OldGateway
-from tasks.clients.kachery_settings import FIELDS, PROTOCOL, PUBLIC_GATEWAY, KacherySettings
+from tasks.clients.kachery.address import KacheryAddress, is_uri, uri_in, zone_in
+from tasks.clients.kachery.cache import KacheryCache
+from tasks.clients.kachery.gateway import Gateway, Gateways, NewGateway, OldGateway
+from tasks.clients.kachery.settings import FIELDS, PROTOCOL, PUBLIC_GATEWAY, KacherySettings
 from tasks.clients.streaming import StreamingClient
 from tasks.clients.verdicts import DownloadError, error, os_error
 from tasks.clients.wire import Request

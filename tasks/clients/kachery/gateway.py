@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from tasks.clients.kachery_address import KacheryAddress
+    from tasks.clients.kachery.address import KacheryAddress
     from tasks.clients.wire import Wire
 
 #: More than any answer has; what is beyond it is not looked at.
@@ -183,7 +183,7 @@ class _FindFile(BaseModel):
     """What both generations answer, as far as it is of use."""
 
     found: StrictBool
-    url: str = Field("", pattern="^https?://")
+    url: str | None = Field(None, pattern="^(https?://|$)")
 
 
 @dataclass(frozen=True, slots=True)
