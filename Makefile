@@ -33,7 +33,7 @@ format: $(READY) ## Put the code into its form
 	@$(BIN)/ruff check --fix .
 
 faults: $(READY) ## Run the fault matrix over real sockets and print it as a table
-	@$(BIN)/python -m tests.faults.matrix
+	@$(BIN)/python -m tests.matrix
 
 bench: $(READY) ## Measure against curl and requests; prints ratios
 	@$(BIN)/python -m tests.bench

@@ -18,6 +18,7 @@ from tasks.clients.verdicts import DownloadError, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flows.fetching import Fetched
     from tasks.model import Json
     from tasks.planfile import Plan
 
@@ -85,10 +86,7 @@ def plan(root: Path | None, as_json: bool, **selected: Any) -> int:
 @selection_options
 @root_option
 @json_option
-@click.option(
-    "--plan", "planned", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Do what this plan says."
-)
-def fetch(root: Path | None, as_json: bool, planned: Path | None, **selected: Any) -> int:
+def fetch(root: Path | None, as_json: bool, **selected: Any) -> int:
     r"""Download, prove and publish the files of a selection; again and again, it resumes and converges.
 
     \b
@@ -98,12 +96,52 @@ def fetch(root: Path | None, as_json: bool, planned: Path | None, **selected: An
     from flows.fetching import fetch as run
     from flows.local_server import prefect_api
 
-    selection = None if planned else selection_from(selected)
+    selection = selection_from(selected)
     with prefect_api(say):
-        outcome = run(selection, root, planned)
-    for row in outcome.rows() if as_json else outcome.lines():
+        return _show(run(selection, root), as_json)
+
+
+@cli.command()
+@root_option
+@json_option
+def retry(root: Path | None, as_json: bool) -> int:
+    r"""Fetch what failed before, also what rests because another try hardly mends it.
+
+    \b
+    prefect-alyx retry --root /data/alyx
+    """
+    from flows.fetching import retry as run
+    from flows.local_server import prefect_api
+
+    with prefect_api(say):
+        return _show(run(root), as_json)
+
+
+def _show(fetched: Fetched, as_json: bool) -> int:
+    for row in fetched.rows() if as_json else fetched.lines():
         click.echo(json.dumps(row) if as_json else row)
-    return outcome.exit_code
+    return fetched.exit_code
+
+
+@cli.command()
+@click.option("--root", type=click.Path(path_type=Path), help="Keep the files here; else they are removed at the end.")
+@click.option("--serve", is_flag=True, help="Keep the sandbox and Prefect's UI up until Ctrl-C.")
+@click.option("--stop", is_flag=True, help="Stop the local Prefect server, and do nothing else.")
+def demo(root: Path | None, serve: bool, stop: bool) -> int:
+    r"""Download a whole lab from a sandbox on loopback, twice, and compare it with the truth.
+
+    \b
+    prefect-alyx demo --root ./demo-data
+    prefect-alyx demo --stop
+    """
+    if stop:
+        from flows.local_server import stop as stop_server
+
+        stop_server(say)
+        return DONE
+    from flows.demo import demo as run
+
+    return run(root, serve=serve, say=say, show=click.echo)
 
 
 def _planned(made: Plan) -> Iterator[Json]:

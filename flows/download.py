@@ -41,7 +41,8 @@ _LINE_SECONDS = 30.0
 
 def _run_name() -> str:
     """What is asked for; the plan adds how much it is."""
-    return f"download {selection_words(flow_run.get_parameters()['selection'] or {})}"
+    selection = flow_run.get_parameters()["selection"]
+    return f"download {selection_words(selection.model_dump() if selection else {})}"
 
 
 @flow(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,7 @@ from flows.download import download
 from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.ledger import Ledger
 from tasks.model import Outcome, State, Summary
-from tasks.planfile import Plan
-from tasks.preparing import prepare, require_space
+from tasks.preparing import failed_before, prepare, require_space
 from tasks.settings import AlyxSettings
 from tasks.wording import headline
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.model import Json
+    from tasks.planfile import Plan
     from tasks.selection import Selection
 
 DONE, FAILED, TEMPORARY, STOPPED = 0, 3, 5, 7
@@ -55,43 +56,61 @@ class Fetched:
 
     def lines(self) -> Iterator[str]:
         """What a person reads: what failed and why, what was skipped, the headline and the numbers."""
-        for outcome in self.outcomes:
-            if outcome.state is State.FAILED:
-                yield f"failed   {outcome.path}\n         {outcome.reason}\n         {outcome.next_step}"
-            elif outcome.state is State.SKIPPED:
-                yield f"skipped  {outcome.path}\n         {outcome.reason}"
-        if self.summary.stopped:
-            yield f"stopped  {self.summary.stopped}"
-        yield headline(self.summary)
+        yield from self.trouble()
+        yield self.headline
         yield self.summary.line()
 
+    def trouble(self) -> Iterator[str]:
+        """What was not had, each with its reason and, where there is one, its next step."""
+        for outcome in self.outcomes:
+            if outcome.state in (State.FAILED, State.SKIPPED):
+                yield f"{outcome.state:8} {outcome.path}"
+                yield from (f"         {text}" for text in (outcome.reason, outcome.next_step) if text)
+        if self.summary.stopped:
+            yield f"stopped  {self.summary.stopped}"
 
-def fetch(selection: Selection | None, root: Path | None, planned: Path | None = None) -> Fetched:
-    """Plan, unless a plan is given, run the flow in this process, and read from the ledger what became of it.
+    @property
+    def headline(self) -> str:
+        """One sentence: is all well?"""
+        return headline(self.summary)
+
+
+def fetch(selection: Selection, root: Path | None) -> Fetched:
+    """Plan, and run what is planned.
 
     Raises:
         DownloadError: when the run cannot begin, or dies.
     """
-    plan, path = _plan(selection, root, planned)
-    state = download(selection, plan=path, return_state=True)
+    return run(prepare(selection, root, AlyxSettings()), selection)
+
+
+def retry(root: Path | None) -> Fetched:
+    """Fetch what failed before, also what rests because another try hardly mends it.
+
+    Raises:
+        DownloadError: `nothing-failed`, or when the run cannot begin, or dies.
+    """
+    selection = failed_before(root, AlyxSettings())
+    return run(prepare(selection, root, AlyxSettings(), rest=timedelta()), selection)
+
+
+def run(plan: Plan, selection: Selection) -> Fetched:
+    """Run the flow on a plan in this process, and read from the ledger what became of it.
+
+    Raises:
+        DownloadError: `no-space`, or why the run died.
+    """
+    require_space(plan)
+    state = download(selection, plan=plan.save(), return_state=True)
     run_id = str(state.state_details.flow_run_id)
-    result = state.result(raise_on_failure=False)
-    ledger = Ledger.read_only(Path(plan.root))
-    run = ledger.run(run_id)
-    if run is None or run.summary is None:
-        raise result if isinstance(result, DownloadError) else error("run-died", f"{state.message or result}")
-    summary = Summary(**run.summary, stopped=state.message or "" if state.is_failed() else "")
+    ledger = Ledger.open(Path(plan.root))
+    ledger.confirm(plan.present_files)
+    record = ledger.run(run_id)
+    if record is None or record.summary is None:
+        died = state.result(raise_on_failure=False)
+        raise died if isinstance(died, DownloadError) else error("run-died", f"{state.message or died}")
+    summary = Summary(**record.summary, stopped=(state.message or "") if state.is_failed() else "")
     return Fetched(plan, summary, (*ledger.outcomes(run_id), *_untouched(plan)))
-
-
-def _plan(selection: Selection | None, root: Path | None, planned: Path | None) -> tuple[Plan, Path]:
-    if planned:
-        return Plan.load(planned), planned
-    if selection is None:
-        raise error("selection", "Neither a selection nor a plan is given.")
-    made = prepare(selection, root, AlyxSettings())
-    require_space(made)
-    return made, made.save()
 
 
 def _untouched(plan: Plan) -> Iterator[Outcome]:

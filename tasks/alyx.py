@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.clients.base import DownloadClient
 from tasks.clients.seams import Pace
-from tasks.clients.verdicts import DownloadError, Verdict, alyx_answer, error
+from tasks.clients.verdicts import DownloadError, Verdict, alyx_answer, error, retry_after
 from tasks.credentials import Credentials, base_url, credentials_from
 from tasks.exchange import Answer, Limits, TokenAuth, exchange, new_session
 from tasks.login import Login
@@ -204,7 +204,7 @@ class AlyxClient:
             answer.text,
             request=f"{method} {unquote_plus(answer.url)}",
             login=f"user {self.credentials.user!r}, {self.credentials.origin}",
-            retry_after=answer.retry_after,
+            retry_after=retry_after(answer.headers.get("Retry-After", ""), self._pace.now()),
         )
 
     def _follow_upgrade(self, answer: Answer) -> None:

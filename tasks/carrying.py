@@ -167,7 +167,6 @@ class _Way:
         """The outcome of a transfer that could not be had; the partial is kept for the next run."""
         self._let_go()
         asked = list(self.failures)
-        reasons = [f"{source.repository}: {why.reason}" for source, why in self.failures.items()]
         return Outcome(
             self.transfer.dataset,
             self.transfer.path,
@@ -177,12 +176,19 @@ class _Way:
             bytes=self.receipt.bytes,
             attempts=self.receipt.attempts,
             verdict=failure.verdict,
-            reason=" | ".join(reasons) or failure.reason,
+            reason=self._reasons() or failure.reason,
             next_step=failure.next_step,
             code=failure.code,
             size=self.transfer.size,
             digest=self.transfer.digest,
         )
+
+    def _reasons(self) -> str:
+        """What each source said; those that said the same, together."""
+        said: dict[str, list[str]] = {}
+        for source, why in self.failures.items():
+            said.setdefault(why.reason, []).append(source.repository)
+        return " | ".join(f"{', '.join(repositories)}: {reason}" for reason, repositories in said.items())
 
     def _let_go(self) -> None:
         if self.partial:

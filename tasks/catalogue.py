@@ -137,9 +137,7 @@ def _filters(selection: Selection) -> dict[str, Any]:
 
 def _ordered(rows: list[Json]) -> list[Json]:
     """The same order on every run: Alyx has none."""
-    return sorted(
-        rows, key=lambda row: (row.get("collection") or "", row["name"], row.get("revision") or "", row["url"])
-    )
+    return sorted(rows, key=row_key)
 
 
 def _session_id(row: Json) -> str | None:

@@ -152,9 +152,9 @@ def _tell_mixtures(picked: list[Candidate], selection: Selection) -> None:
     for candidate in picked:
         part_of = candidate.name.partition(".")[0]
         objects[candidate.dataset.session, candidate.collection, part_of].add(candidate.dataset.revision)
-    for (session, collection, part_of), revisions in objects.items():
-        if len(revisions) > 1:
-            together = ", ".join(name or "none" for name in sorted(revisions))
-            _log.warning(
-                "Session %s, %s/%s: its parts have different revisions: %s", session, collection, part_of, together
-            )
+    mixed = {place: revisions for place, revisions in objects.items() if len(revisions) > 1}
+    if mixed:
+        (session, collection, part_of), revisions = next(iter(mixed.items()))
+        together = ", ".join(name or "none" for name in sorted(revisions))
+        first = f"{collection}/{part_of} of session {session}: {together}"
+        _log.warning("Objects whose parts have different revisions: %d, the first is %s", len(mixed), first)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from tasks.clients import one_files
 from tasks.clients.verdicts import error
@@ -73,20 +73,19 @@ def base_url(url: str) -> str:
     Raises:
         DownloadError: `alyx-no-url`, or `alyx-url` for what is no web address or holds a password.
     """
-    stripped = url.strip().strip("\"'").rstrip("/")
+    stripped = url.strip().strip("\"'")
     if not stripped:
         raise error("alyx-no-url")
-    address = stripped if "://" in stripped else f"https://{stripped}"
+    if "@" in stripped:  # not quoted: it would be in every message
+        raise error("alyx-url", "The address holds a user name or a password: give them as ALYX_LOGIN, ALYX_PASSWORD.")
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(stripped if "://" in stripped else f"https://{stripped}")
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
-    if "@" in address:  # not quoted: it would be in every message
-        raise error("alyx-url", "The address holds a user name or a password: give them as ALYX_LOGIN, ALYX_PASSWORD.")
     if not usable:
         raise error("alyx-url", f"{url!r} is no web address.")
-    return address
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 
 def _own(environment: Mapping[str, str], url: str) -> Mapping[str, str]:

@@ -157,7 +157,7 @@ async def may_mend(_task: Task[Any, Any], _run: TaskRun, state: PrefectState[Any
     persist_result=False,
     cache_policy=NO_CACHE,
 )
-def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:
+def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:  # noqa: ARG001  (the run's name)
     """Download one batch of a plan; resume it where an earlier attempt of this run was.
 
     Args:
@@ -172,8 +172,8 @@ def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:
     path, begin = Path(plan), time.monotonic()
     transfers = read_batch(path, batch)
     run = running(run_id, Path(Plan.load(path).root))
-    mine = {transfer.path for transfer in transfers}
-    settled = {one.path: one for one in run.ledger.outcomes(run_id) if one.path in mine and one.state in _SETTLED}
+    before = run.ledger.outcomes(run_id, [transfer.path for transfer in transfers])
+    settled = {outcome.path: outcome for outcome in before if outcome.state in _SETTLED}
     left = [transfer for transfer in transfers if transfer.path not in settled]
     summary = Summary.of(settled.values()) + Summary.of(download(run, left)).lasting(time.monotonic() - begin)
     get_run_logger().info(summary.line())

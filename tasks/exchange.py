@@ -10,8 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
-from urllib3.exceptions import HTTPError, InvalidHeader
-from urllib3.util import Retry
+from urllib3.exceptions import HTTPError
 
 from tasks.clients.seams import bounded
 from tasks.clients.verdicts import alyx_unreachable, error
@@ -74,14 +73,6 @@ class Answer:
         """The body as text; Alyx sends UTF-8."""
         return self.body.decode("utf-8", "replace")
 
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds that the server asks to wait; it names them, or a date."""
-        try:
-            return Retry().parse_retry_after(self.headers["Retry-After"])
-        except (KeyError, InvalidHeader):
-            return None
-
 
 class TokenAuth(AuthBase):
     """Sends the token, or nothing at all; given for every request, or requests would take a login from ~/.netrc."""
@@ -131,7 +122,7 @@ def exchange(
 
     try:
         return bounded(call, pace, seconds)
-    except (OSError, HTTPError, TimeoutError) as failure:
+    except (OSError, HTTPError) as failure:
         raise alyx_unreachable(failure, request=f"{method} {url}") from failure
 
 

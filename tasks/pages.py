@@ -66,10 +66,10 @@ class Page:
         Raises:
             DownloadError: `alyx-url`: it is something else.
         """
-        rows = answer.get("results") if isinstance(answer, dict) else answer
-        count = answer.get("count") if isinstance(answer, dict) else len(rows or ())
+        paged = answer if isinstance(answer, dict) else {"count": 0, "results": answer}
+        count, rows = paged.get("count"), paged.get("results")
         if isinstance(rows, list) and isinstance(count, int) and all(isinstance(row, dict) for row in rows):
-            return cls(count, rows)
+            return cls(count if paged is answer else len(rows), rows)
         raise error("alyx-url", "The answer to a list is no list of records.")
 
     @property
@@ -152,7 +152,7 @@ def _by_ranges(
     """Cut a range of keys whose rows do not fit a page into as many as its count asks for."""
     low, high = keys
     parts = max(2, math.ceil(page.count / (_FILL * len(page.rows))))
-    if high - low < parts:
+    if high - low < parts or not _are_within(page.by_key(), keys):
         raise _incomplete(endpoint, page)
     edges = [low + (high - low) * part // parts for part in range(parts + 1)]
     for piece in pairwise(edges):
@@ -169,7 +169,7 @@ def _checked(alyx: Pages, endpoint: str, filters: Mapping[str, Any], keys: tuple
     for _ in range(_ATTEMPTS):
         page = alyx.page(endpoint, **limits)
         rows = page.by_key()
-        if page.full or (len(rows) == page.count and all(_is_within(row, keys) for row in rows)):
+        if (page.full or len(rows) == page.count) and (keys == _ALL_KEYS or _are_within(rows, keys)):
             return page
     raise _incomplete(endpoint, page)
 
@@ -185,9 +185,9 @@ def _within(keys: tuple[int, int]) -> str:
     return ",".join(filter(None, (above, below)))
 
 
-def _is_within(row: str, keys: tuple[int, int]) -> bool:
-    """Whether the range was kept to; a server that ignores it answers the same rows for each one."""
+def _are_within(rows: Iterable[str], keys: tuple[int, int]) -> bool:
+    """Whether the keys are UUIDs of that range; a server that ignores ranges answers the same rows for each one."""
     try:
-        return keys == _ALL_KEYS or keys[0] <= UUID(row).int < keys[1]
+        return all(keys[0] <= UUID(row).int < keys[1] for row in rows)
     except ValueError:
         return False

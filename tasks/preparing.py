@@ -15,6 +15,7 @@ from tasks.disk import free_bytes, look
 from tasks.ledger import Ledger
 from tasks.planfile import Plan, Space
 from tasks.planning import make_plan
+from tasks.selection import Selection
 from tasks.sources import Router
 from tasks.wording import human_bytes
 
@@ -22,26 +23,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.model import Dataset, FileRecord, Json
-    from tasks.selection import Selection
     from tasks.settings import AlyxSettings
 
-#: A file that differs from what Alyx registers at all its sources is left in peace for so long.
 _REST = timedelta(days=7)
 
 
-def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, alyx: AlyxClient | None = None) -> Plan:
+def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, *, rest: timedelta = _REST) -> Plan:
     """Decide what a run will do; nothing is written anywhere.
 
     Args:
         selection: What the user asks for.
         root: Where the files go; by default the settings' root, then ONE's cache directory for this Alyx.
         settings: Defaults.
-        alyx: A login; by default the configured one.
+        rest: How long a file is left in peace that differs from what Alyx registers at all its sources.
 
     Raises:
         DownloadError: when Alyx or the ledger cannot answer, or a root is missing.
     """
-    alyx = alyx or AlyxClient()
+    alyx = AlyxClient()
     place = find_root(root, settings, alyx)
     records = repositories(alyx)
     ledger = Ledger.read_only(place)
@@ -60,7 +59,7 @@ def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, aly
         known=ledger.known,
         look=partial(look, place),
         space=Space(free_bytes(place), settings.reserve_bytes),
-        resting=ledger.resting(datetime.now(UTC) - _REST),
+        resting=ledger.resting(datetime.now(UTC) - rest),
         catalogue=f"REST of {alyx.url}",
     )
 
@@ -107,6 +106,19 @@ class Addresses:
         if key not in self._clients:
             self._clients[key] = client_for(protocol, repository or {})
         return self._clients[key].to_address(record.relative_path if record else dataset.path, dataset.id)
+
+
+def failed_before(root: Path | None, settings: AlyxSettings) -> Selection:
+    """Select the datasets whose last attempt failed.
+
+    Raises:
+        DownloadError: `nothing-failed`.
+    """
+    place = find_root(root, settings, AlyxClient())
+    failed = [failure.dataset for failure in Ledger.read_only(place).failed()]
+    if not failed:
+        raise error("nothing-failed", f"{place}.")
+    return Selection.read({"dataset_ids": failed})
 
 
 def configured() -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Everything follows from the seed; identifiers follow from the paths alone. Exact
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -140,6 +141,10 @@ class World:
         """Return the truth about every dataset, by its id, for a download from these servers."""
         return {each.id: _truth(each, servers, self.repositories) for each in self.datasets.values()}
 
+    def copy(self) -> World:
+        """Return a world that can be changed without changing this one."""
+        return World(dict(self.repositories), dict(self.sessions), dict(self.datasets))
+
     def add(self, session: Session, collection: str, name: str, true: bytes) -> Dataset:
         """Register a dataset that lies at HTTP and S3, as a lab does that goes on recording."""
         row = _Row(collection, name, lambda *_: true, len(true))
@@ -161,6 +166,11 @@ class World:
 
 def build(seed: int = 0, files: int = 0, file_bytes: int = 2_000) -> World:
     """Return the world of two labs, and `files` more datasets of `file_bytes` each in sessions of their own."""
+    return _built(seed, files, file_bytes).copy()
+
+
+@functools.lru_cache(maxsize=2)
+def _built(seed: int, files: int, file_bytes: int) -> World:
     world = World({repository.name: repository for repository in _repositories()})
     for index, (lab, subject, start, number, rows) in enumerate(_SESSIONS):
         session = _session(lab, subject, datetime.fromisoformat(start), number)

@@ -43,6 +43,7 @@ def file_server(root: Path, *, logins: dict[str, str] | None = None) -> ASGIApp:
 
     async def serve(request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
+            await request.body()  # unread, its bytes would be taken for the next request of the connection
             return _page(405)
         if logins is not None and not _admitted(request, logins):
             return _page(401, {"WWW-Authenticate": _REALM})

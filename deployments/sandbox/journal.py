@@ -35,18 +35,22 @@ class Request:
 
 
 class Journal:
-    """Counts requests and bytes; safe to read from any thread."""
+    """Counts requests and bytes; safe to read from any thread.
+
+    Attributes:
+        peak: The most requests that were open at once, by server.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._open: Counter[str] = Counter()
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget every request so far."""
         with self._lock:
             self._seen: list[Request] = []
-            self._open: Counter[str] = Counter()
-            self.peak: Counter[str] = Counter()
+            self.peak: Counter[str] = Counter(self._open)
 
     @contextmanager
     def record(self, request: Request) -> Iterator[Request]:

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from deployments.sandbox.alyx import Accounts, Alyx
+from deployments.sandbox.alyx import Accounts, Alyx, Throttle
 from deployments.sandbox.alyx.database import READER, USER
 from deployments.sandbox.control import control
-from deployments.sandbox.data import PRIVATE_BUCKET, PUBLIC_BUCKET, World, build
+from deployments.sandbox.data import PRIVATE_BUCKET, PUBLIC_BUCKET, build
 from deployments.sandbox.files import file_server
 from deployments.sandbox.journal import Journal, Journalled
 from deployments.sandbox.s3 import S3, Bucket, Gate
@@ -69,7 +69,7 @@ class Lab:
         self.root = root or Path(self._temporary.name if self._temporary else "")
         self._wrap: Wrap = wrap or (lambda _name, app: app)
         self._first = build(seed, files, file_bytes)
-        self.world = _copy(self._first)
+        self.world = self._first.copy()
         self.stores = Stores(self.root / "servers")
         self.urls: dict[str, str] = {}
         self.servers: dict[str, Served] = {}
@@ -110,10 +110,10 @@ class Lab:
 
     def reset(self) -> None:
         """Make everything as it was at the start: data, files, users, keys, servers; and forget all requests."""
-        self.world = self.alyx.world = _copy(self._first)
+        self.world = self.alyx.world = self._first.copy()
         self.stores.fill(self.world)
         self.alyx.accounts = Accounts({USER: PASSWORD, READER: READER_PASSWORD}, frozenset({READER}))
-        self.alyx.throttle = type(self.alyx.throttle)()
+        self.alyx.throttle = Throttle()
         self.alyx.downloads.clear()
         self.s3.gate = Gate({ACCESS_KEY: SECRET_KEY})
         self.s3.buckets = {each.name: each for each in (Bucket(PUBLIC_BUCKET, public=True), Bucket(PRIVATE_BUCKET))}
@@ -172,6 +172,11 @@ class Lab:
             (directory / name).write_text(json.dumps(fields, indent=4))
 
     @property
+    def users(self) -> dict[str, str]:
+        """Return the passwords of Alyx by user name; the first may write, the second only reads."""
+        return self.alyx.accounts.passwords
+
+    @property
     def manifest(self) -> dict[str, Truth]:
         """Return the truth about every dataset by its id, for a download over HTTP and S3."""
         return self.world.manifest()
@@ -194,12 +199,8 @@ class Lab:
         self.stores.put(self.world, changed)
         return changed
 
-    def files(self, dataset: Dataset, servers: Collection[str] = ("http", "members", "s3", "globus")) -> list[Path]:
+    def paths(self, dataset: Dataset, servers: Collection[str] = ("http", "members", "s3", "globus")) -> list[Path]:
         """Return where the files of a dataset lie on these servers, whether they are there or not."""
         repositories = self.world.repositories
         records = (each for each in dataset.records if repositories[each.repository].server in servers)
         return [self.stores.path(self.world, dataset, each) for each in records]
-
-
-def _copy(world: World) -> World:
-    return World(dict(world.repositories), dict(world.sessions), dict(world.datasets))

@@ -5,6 +5,7 @@ The sandbox is an independent witness: it imports nothing of what it is there to
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import uuid
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "sandbox.prefect-alyx.invalid")
 
 
+@functools.cache
 def identify(*words: object) -> str:
     """Return the UUID that these words always get."""
     return str(uuid.uuid5(NAMESPACE, "/".join(map(str, words))))
@@ -172,6 +174,7 @@ def with_uuid(path: str, dataset: str) -> str:
     return f"{folder}{slash}{stem}.{dataset}.{suffix}" if dot else f"{path}.{dataset}"
 
 
+@functools.cache
 def digest(content: bytes, algorithm: str = "md5") -> str:
     """Return the true digest in hex."""
     return hashlib.new(algorithm, content).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
 _BACKLOG = 512
 _IDLE_SECONDS = 75  # nginx's own; shorter ones close connections that a client is about to use again
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drop what uvicorn says about requests that a stopping server cuts off; errors of an application stay."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+logging.getLogger("uvicorn.error").addFilter(_is_news)
 
 
 class Served:
@@ -49,6 +58,7 @@ class Served:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=1,
         )

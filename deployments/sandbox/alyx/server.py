@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from deployments.sandbox.alyx import actions, cache
+from deployments.sandbox.alyx.answers import as_json, browsable, error_page, no_such_page, redirect, refused
 from deployments.sandbox.alyx.database import database
 from deployments.sandbox.alyx.endpoints import ENDPOINTS, key_of
 from deployments.sandbox.alyx.filters import BadFilterError, predicates
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LIST, ROW = "GET, POST, HEAD, OPTIONS", "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"
 READ, POST = "GET, HEAD, OPTIONS", "POST, OPTIONS"
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+_HOSTS = (b"127.0.0.1", b"localhost")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _LONGEST_LINE = 8190  # Apache's own limit, which is what stands before a real Alyx
 
@@ -67,27 +67,27 @@ class Alyx:
         self.seed = seed
         self.throttle = Throttle()
         self.downloads: dict[tuple[str, str], int] = {}
-        self._routes = Starlette(routes=self._table(), exception_handlers={404: _no_such_page})
+        self._routes = Starlette(routes=self._table(), exception_handlers={404: no_such_page})
         self._routes.router.redirect_slashes = False
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, where the line is short enough and the host is one of ours."""
         app: ASGIApp = self._routes
         if len(scope["raw_path"]) + len(scope["query_string"]) > _LONGEST_LINE:
-            app = _page(414, "Request-URI Too Long")
-        elif dict(scope["headers"]).get(b"host", b"").decode("latin-1").rpartition(":")[0] not in _HOSTS:
-            app = _page(400, "Bad Request (400)")
+            app = error_page(414, "Request-URI Too Long")
+        elif dict(scope["headers"]).get(b"host", b"").partition(b":")[0] not in _HOSTS:
+            app = error_page(400, "Bad Request (400)")
         await app(scope, receive, send)
 
     def _table(self) -> list[Route]:
         lists = [Route(f"/{name}", self._lister(name), methods=_METHODS) for name in ENDPOINTS]
         rows = [Route(f"/{name}/{{key}}", self._reader(name), methods=_METHODS) for name in ENDPOINTS]
         return [
-            Route("/", lambda _: _redirect(302, "/admin", {"X-Frame-Options": "DENY"}), methods=_METHODS),
+            Route("/", lambda _: redirect(302, "/admin", {"X-Frame-Options": "DENY"}), methods=_METHODS),
             Route("/auth-token", self._login, methods=_METHODS),
             Route("/api/schema", lambda _: openapi(), methods=_METHODS),
             Route("/new-download", self._guarded(POST, {"POST": self._new_download}), methods=_METHODS),
-            Route("/cache/info", lambda _: _redirect(301, "/cache/info/"), methods=_METHODS),
+            Route("/cache/info", lambda _: redirect(301, "/cache/info/"), methods=_METHODS),
             Route("/cache/info/", self._guarded(READ, {"GET": self._cache_info}), methods=_METHODS),
             Route("/cache/info/{tag}/", self._guarded(READ, {"GET": self._cache_info}), methods=_METHODS),
             Route("/cache.zip", self._guarded(READ, {"GET": self._cache_zip}), methods=_METHODS),
@@ -117,7 +117,7 @@ class Alyx:
 
         async def serve(request: Request) -> Response:
             if endpoint.key == "id" and not _UUID.fullmatch(request.path_params["key"]):
-                return await _no_such_page(request, None)
+                return await no_such_page(request, None)
             return await guarded(request)
 
         return serve
@@ -145,11 +145,11 @@ class Alyx:
     async def _login(self, request: Request) -> Response:
         headers = {"Allow": POST, "Vary": "Cookie"}
         if request.method != "POST":
-            return _refused(Refusal(405, f'Method "{request.method}" not allowed.', headers))
+            return refused(Refusal(405, f'Method "{request.method}" not allowed.', headers))
         try:
-            return _json(200, {"token": actions.login(self.accounts, await _fields(request))}, headers)
+            return as_json(200, {"token": actions.login(self.accounts, await _fields(request))}, headers)
         except Refusal as refusal:
-            return _refused(refusal, headers)
+            return refused(refusal, headers)
 
     async def _new_download(self, request: Request) -> Any:
         user = self.accounts.user(request.headers.get("Authorization"))
@@ -158,7 +158,7 @@ class Alyx:
     async def _cache_info(self, request: Request) -> Any:
         tag = request.path_params.get("tag")
         if tag is not None and not re.fullmatch(r"\w+", tag):
-            return await _no_such_page(request, None)
+            return await no_such_page(request, None)
         return cache.info(self.world, tag)
 
     async def _cache_zip(self, _request: Request) -> Any:
@@ -179,17 +179,17 @@ class Alyx:
                 answer.headers.update(headers)
                 return answer
             status = 201 if request.method == "POST" else 200
-            return _json(status, answer, headers) if kind == "application/json" else _browsable(answer, headers)
+            return as_json(status, answer, headers) if kind == "application/json" else browsable(answer, headers)
 
         async def serve(request: Request) -> Response:
             try:
                 return await work(request)
             except Refusal as refusal:
-                return _refused(refusal, headers)
+                return refused(refusal, headers)
             except BadFilterError as error:
-                return _refused(Refusal(400, error.args[0]), headers)
+                return refused(Refusal(400, error.args[0]), headers)
             except QueryError as error:
-                return _json(500, {"status_code": 500, "detail": str(error)}, headers)
+                return as_json(500, {"status_code": 500, "detail": str(error)}, headers)
 
         return serve
 
@@ -219,38 +219,3 @@ async def _fields(request: Request) -> dict[str, Any]:
     if request.headers.get("Content-Type", "").startswith("application/json"):
         return await _body(request)
     return {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
-
-
-def _json(status: int, body: Any, headers: dict[str, str]) -> Response:
-    return JSONResponse(body, status, {"X-Frame-Options": "DENY", **headers})
-
-
-def _refused(refusal: Refusal, headers: dict[str, str] | None = None) -> Response:
-    headers = {**(headers or {}), **refusal.headers}
-    return _json(refusal.status, {**refusal.body, "status_code": refusal.status}, headers)
-
-
-def _browsable(answer: Any, headers: dict[str, str]) -> Response:
-    text = html.escape(json.dumps(answer, indent=4, ensure_ascii=False))
-    page = (
-        f"<!DOCTYPE html>\n<html><head><title>Django REST framework</title></head><body><pre>{text}</pre></body></html>"
-    )
-    return HTMLResponse(page, headers={"X-Frame-Options": "DENY", **headers})
-
-
-def _redirect(status: int, location: str, headers: dict[str, str] | None = None) -> Response:
-    return Response(status_code=status, headers={"Location": location, **(headers or {})}, media_type="text/html")
-
-
-def _page(status: int, title: str, text: str = "") -> Response:
-    body = (
-        f'\n<!doctype html>\n<html lang="en">\n<head>\n  <title>{title}</title>\n</head>\n<body>\n'
-        f"  <h1>{title}</h1><p>{text}</p>\n</body>\n</html>\n"
-    )
-    return HTMLResponse(body, status)
-
-
-async def _no_such_page(_request: Request, _error: Exception | None) -> Response:
-    page = _page(404, "Not Found", "The requested resource was not found on this server.")
-    page.headers["X-Frame-Options"] = "DENY"
-    return page

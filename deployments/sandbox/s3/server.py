@@ -62,6 +62,7 @@ class S3:
 
     async def _serve(self, request: Request) -> Response:
         name, _, key = request.path_params["path"].partition("/")
+        await request.body()  # unread, its bytes would be taken for the next request of the connection
         try:
             return self._answer(request, name, key)
         except S3Error as error:

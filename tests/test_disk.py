@@ -1,0 +1,54 @@
+"""What the disk says."""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+import pytest
+
+from tasks.clients.verdicts import DownloadError
+from tasks.disk import free_bytes, look
+
+
+def test_regular_files_are_seen_and_nothing_else(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file.npy").write_bytes(b"four")
+    (tmp_path / "top.npy").write_bytes(b"")
+    (tmp_path / "a" / "link.npy").symlink_to(tmp_path / "a" / "file.npy")
+    (tmp_path / "a" / "dangling.npy").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "a" / "pipe")
+    mtime_ns = (tmp_path / "a" / "file.npy").stat().st_mtime_ns
+    top_ns = (tmp_path / "top.npy").stat().st_mtime_ns
+    expected = {
+        "a/file.npy": (4, mtime_ns),
+        "a/none.npy": None,
+        "a": None,
+        "no/folder.npy": None,
+        "a/file.npy/below": None,
+        "a/pipe": None,
+        "a/link.npy": (4, mtime_ns),
+        "a/dangling.npy": None,
+        "top.npy": (0, top_ns),
+        "x" * 300: None,
+    }
+    assert look(tmp_path, list(expected)) == list(expected.values())
+
+
+def test_a_root_that_is_not_there_yet_has_nothing_and_the_room_of_its_parent(tmp_path):
+    root = tmp_path / "not" / "yet"
+    assert look(root, ["a/b"]) == [None]
+    assert free_bytes(root) > 0
+    assert not root.parent.exists()
+
+
+def test_a_root_that_cannot_be_is_told(tmp_path):
+    with pytest.raises(DownloadError) as refusal:
+        free_bytes(tmp_path / ("x" * 300))
+    assert refusal.value.code == "name-too-long"
+
+
+def test_looking_leaves_no_file_open(tmp_path):
+    before = psutil.Process().num_fds()
+    look(tmp_path, ["a", "b/c", "no/d"])
+    assert psutil.Process().num_fds() == before
