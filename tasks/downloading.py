@@ -26,7 +26,8 @@ from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
 from tasks.crew import Crew
 from tasks.ledger import Ledger
-from tasks.model import Json, Outcome, State, Summary
+from tasks.managed import Delivery
+from tasks.model import Json, Outcome, State, Summary, Transfer
 from tasks.planfile import Plan, read_batch
 from tasks.settings import AlyxSettings
 from tasks.switchboard import Switchboard
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State as PrefectState
     from prefect.client.schemas.objects import TaskRun
     from prefect.tasks import Task
-
-    from tasks.model import Transfer
 
 
 @dataclass(slots=True)
@@ -97,22 +96,37 @@ class Run:
 def download(run: Run, transfers: Iterable[Transfer]) -> Iterator[Outcome]:
     """Carry, publish and record transfers; yield each outcome once it is in the ledger.
 
-    When the run is stopped, what was not begun is not reported: it stays planned.
+    First what passes through this process, then what a service moves, then what the service did not bring. When the
+    run is stopped, what was not begun is not reported: it stays planned.
     """
+    for_service: list[Transfer] = []
+    yield from _carried(run, transfers, for_service)
+    settled: list[Outcome] = []
+    delivery = Delivery(run.carrier(), lambda group: settled.extend(_settled(run, group)))
+    if not run.pace.stop.is_set():
+        delivery.move(for_service)
+    yield from settled
+    yield from _carried(run, delivery.left, [])
+
+
+def _carried(run: Run, transfers: Iterable[Transfer], left: list[Transfer]) -> Iterator[Outcome]:
+    """Let a crew carry transfers; what only a service can move is left."""
     crew = Crew(run.carrier().carry, transfers, run.connections, run.pace.stop)
     for group in crew.groups():
-        outcomes = _published(run.tree, group)
-        run.ledger.record(outcomes, run=run.id)
-        for outcome in outcomes:
-            run.settle(outcome)
-        yield from outcomes
+        left += [one for one in group if isinstance(one, Transfer)]
+        yield from _settled(run, [one for one in group if not isinstance(one, Transfer)])
 
 
-def _published(tree: Tree, group: list[Carried | Outcome]) -> list[Outcome]:
+def _settled(run: Run, group: list[Carried | Outcome]) -> list[Outcome]:
+    """Publish a group, record it, and count it."""
     carried = [one for one in group if isinstance(one, Carried)]
-    results = publish(tree, [(one.partial, one.transfer.path) for one in carried])
-    done = [published(one, result) for one, result in zip(carried, results, strict=True)]
-    return [*done, *(one for one in group if isinstance(one, Outcome))]
+    results = publish(run.tree, [(one.partial, one.transfer.path) for one in carried])
+    outcomes = [published(one, result) for one, result in zip(carried, results, strict=True)]
+    outcomes += [one for one in group if isinstance(one, Outcome)]
+    run.ledger.record(outcomes, run=run.id)
+    for outcome in outcomes:
+        run.settle(outcome)
+    return outcomes
 
 
 # --- runs in this process ---------------------------------------------------------------------------

@@ -6,12 +6,12 @@ import globus_sdk
 import pytest
 
 from deployments.sandbox.globus import GlobusEmulator
-from tasks.clients.globus_batches import Destination, Item
-from tasks.clients.globus_journal import SqliteJournal
-from tasks.clients.globus_local import LocalEndpoint
-from tasks.clients.globus_options import GlobusOptions
-from tasks.clients.globus_service import GlobusService, no_retries, transport
-from tasks.clients.globus_transfer import Transfers
+from tasks.clients.globus.batches import Destination, Item
+from tasks.clients.globus.journal import SqliteJournal
+from tasks.clients.globus.local import LocalEndpoint
+from tasks.clients.globus.options import GlobusOptions
+from tasks.clients.globus.service import GlobusService, no_retries, transport
+from tasks.clients.globus.transfer import Transfers
 from tasks.clients.seams import Pace
 
 LOCAL = "1b6f5a7c-a7a9-11e8-96fa-0a6d4e044368"  # version 1, as old endpoints

@@ -10,9 +10,9 @@ import pytest
 
 from deployments.sandbox.globus import TRANSFER_SCOPE
 from tasks.clients import client_for
-from tasks.clients.globus import GlobusClient, adopt
-from tasks.clients.globus_batches import Item
-from tasks.clients.globus_https import GlobusHttpsClient
+from tasks.clients.globus.batches import Item
+from tasks.clients.globus.client import GlobusClient, adopt
+from tasks.clients.globus.https import GlobusHttpsClient
 from tasks.clients.partials import Partials
 from tasks.clients.proof import Expected
 from tasks.clients.publish import publish

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.clients.globus import GlobusClient
-from tasks.clients.globus_endpoints import (
+from tasks.clients.globus.client import GlobusClient
+from tasks.clients.globus.endpoints import (
     Endpoint,
     endpoints_from_alyx,
     find_endpoint,
     globus_path,
     parse_address,
 )
-from tasks.clients.globus_local import LocalEndpoint, installed_endpoint, writable_paths
+from tasks.clients.globus.local import LocalEndpoint, installed_endpoint, writable_paths
 from tasks.clients.verdicts import DownloadError
 
 DATASET = "0b305d2f-04dc-4ef1-be1c-db18931391a1"

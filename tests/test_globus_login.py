@@ -19,8 +19,8 @@ from pydantic import SecretStr
 
 from deployments.sandbox.globus import TRANSFER_SCOPE
 from tasks.clients import store
-from tasks.clients.globus import GlobusClient
-from tasks.clients.globus_login import StoredLogin, connect
+from tasks.clients.globus.client import GlobusClient
+from tasks.clients.globus.login import StoredLogin, connect
 from tasks.clients.seams import Pace
 from tasks.clients.verdicts import DownloadError, Verdict
 

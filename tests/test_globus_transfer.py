@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.clients.globus_batches import Item
+from tasks.clients.globus.batches import Item
 from tasks.clients.verdicts import DownloadError, Verdict
 
 pytest_plugins = ["globus_lab"]

@@ -6,11 +6,11 @@ import sqlite3
 
 import pytest
 
-from tasks.clients.globus_batches import Batch, Destination, Item, plan_batches, transfer_document
-from tasks.clients.globus_journal import Entry, SqliteJournal, Stage
-from tasks.clients.globus_local import LocalEndpoint
-from tasks.clients.globus_options import GlobusOptions
-from tasks.clients.globus_watch import Watch
+from tasks.clients.globus.batches import Batch, Destination, Item, plan_batches, transfer_document
+from tasks.clients.globus.journal import Entry, SqliteJournal, Stage
+from tasks.clients.globus.local import LocalEndpoint
+from tasks.clients.globus.options import GlobusOptions
+from tasks.clients.globus.watch import Watch
 from tasks.clients.seams import Pace
 from tasks.clients.verdicts import DownloadError, Verdict, error, globus_event_path, globus_skipped, globus_task
 

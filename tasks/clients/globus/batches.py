@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tasks.clients.globus_endpoints import parse_address
+from tasks.clients.globus.endpoints import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from tasks.clients.globus_local import LocalEndpoint
-    from tasks.clients.globus_options import GlobusOptions
+    from tasks.clients.globus.local import LocalEndpoint
+    from tasks.clients.globus.options import GlobusOptions
 
 #: Begins the label of every task of ours; the rest of it stands for the files.
 LABEL = "prefect-alyx"

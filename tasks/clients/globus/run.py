@@ -13,14 +13,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasks.clients.globus_batches import Batch, Item, plan_batches
-from tasks.clients.globus_harvest import harvest
-from tasks.clients.globus_journal import Stage
-from tasks.clients.globus_outcomes import Result
+from tasks.clients.globus.batches import Batch, Item, plan_batches
+from tasks.clients.globus.harvest import harvest
+from tasks.clients.globus.journal import Stage
+from tasks.clients.globus.outcomes import Result
 from tasks.clients.verdicts import DownloadError, Verdict, error, globus_event_path
 
 if TYPE_CHECKING:
-    from tasks.clients.globus_submit import Running, Submitter
+    from tasks.clients.globus.submit import Running, Submitter
 
 #: Takes the results of one task at a time, and the staged files away.
 Deliver = Callable[[list[Result]], None]

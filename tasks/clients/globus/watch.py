@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.clients.verdicts import DownloadError, Verdict, error, globus_task
 
 if TYPE_CHECKING:
-    from tasks.clients.globus_options import GlobusOptions
+    from tasks.clients.globus.options import GlobusOptions
     from tasks.clients.seams import Pace
 
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ import globus_sdk
 import requests
 from globus_sdk.transport import RequestsTransport, RetryConfig
 
-from tasks.clients.globus_batches import LABEL
+from tasks.clients.globus.batches import LABEL
 from tasks.clients.verdicts import DownloadError, Verdict, error, globus_api, retry_after
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import globus_sdk
 
 from tasks.clients import profiles, store
-from tasks.clients.globus_endpoints import endpoint_uuid
-from tasks.clients.globus_local import installed_endpoint, writable_paths
-from tasks.clients.globus_login import PROTOCOL, native_client, token_fields
-from tasks.clients.globus_service import verdict_on
+from tasks.clients.globus.endpoints import endpoint_uuid
+from tasks.clients.globus.local import installed_endpoint, writable_paths
+from tasks.clients.globus.login import PROTOCOL, native_client, token_fields
+from tasks.clients.globus.service import verdict_on
 from tasks.clients.profiles import Field
 from tasks.clients.verdicts import error
 

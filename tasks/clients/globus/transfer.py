@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks.clients.globus_run import Deliver, Progress, Run
-from tasks.clients.globus_submit import Submitter
+from tasks.clients.globus.run import Deliver, Progress, Run
+from tasks.clients.globus.submit import Submitter
 from tasks.clients.verdicts import os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tasks.clients.globus_batches import Destination, Item
-    from tasks.clients.globus_journal import Journal
-    from tasks.clients.globus_options import GlobusOptions
-    from tasks.clients.globus_service import GlobusService
+    from tasks.clients.globus.batches import Destination, Item
+    from tasks.clients.globus.journal import Journal
+    from tasks.clients.globus.options import GlobusOptions
+    from tasks.clients.globus.service import GlobusService
     from tasks.clients.seams import Pace
 
 __all__ = ["Deliver", "Progress", "Transfers"]

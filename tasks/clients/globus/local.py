@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import globus_sdk
 
-from tasks.clients.globus_endpoints import endpoint_uuid, globus_path
+from tasks.clients.globus.endpoints import endpoint_uuid, globus_path
 from tasks.clients.verdicts import error
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from globus_sdk import GlobusError
 
 from tasks.clients import store
 from tasks.clients.addresses import encode
-from tasks.clients.globus_endpoints import Endpoint, parse_address
-from tasks.clients.globus_login import PROTOCOL, connect, service_account
-from tasks.clients.globus_service import is_mapped, verdict_on
-from tasks.clients.globus_setup import set_up
+from tasks.clients.globus.endpoints import Endpoint, parse_address
+from tasks.clients.globus.login import PROTOCOL, connect, service_account
+from tasks.clients.globus.service import is_mapped, verdict_on
+from tasks.clients.globus.setup import set_up
 from tasks.clients.streaming import StreamingClient
 from tasks.clients.verdicts import error
 from tasks.clients.wire import Request

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tasks.clients.globus_batches import Batch, Destination, Item, routes_of, transfer_document
-from tasks.clients.globus_journal import Entry, Journal, Stage
-from tasks.clients.globus_watch import Watch
+from tasks.clients.globus.batches import Batch, Destination, Item, routes_of, transfer_document
+from tasks.clients.globus.journal import Entry, Journal, Stage
+from tasks.clients.globus.watch import Watch
 from tasks.clients.verdicts import DownloadError, Verdict, error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tasks.clients.globus_options import GlobusOptions
-    from tasks.clients.globus_service import GlobusService
+    from tasks.clients.globus.options import GlobusOptions
+    from tasks.clients.globus.service import GlobusService
     from tasks.clients.seams import Pace
 
 Json = dict[str, Any]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.clients.globus_outcomes import Result, Testimony, unseen, weigh
+from tasks.clients.globus.outcomes import Result, Testimony, unseen, weigh
 from tasks.clients.verdicts import DownloadError, error
 
 if TYPE_CHECKING:
-    from tasks.clients.globus_batches import Destination, Item
-    from tasks.clients.globus_service import GlobusService
-    from tasks.clients.globus_submit import Running
+    from tasks.clients.globus.batches import Destination, Item
+    from tasks.clients.globus.service import GlobusService
+    from tasks.clients.globus.submit import Running
     from tasks.clients.seams import Pace
 
 #: Seconds to wait for files that the service has moved and that this machine does not see yet.

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients import store
 from tasks.clients.base import Capabilities, DownloadClient
-from tasks.clients.globus_batches import Destination, Item
-from tasks.clients.globus_endpoints import Endpoint
-from tasks.clients.globus_journal import SqliteJournal
-from tasks.clients.globus_local import LocalEndpoint
-from tasks.clients.globus_login import PROTOCOL, connect
-from tasks.clients.globus_options import GlobusOptions
-from tasks.clients.globus_setup import log_out, set_up
-from tasks.clients.globus_transfer import Transfers
+from tasks.clients.globus.batches import Destination, Item
+from tasks.clients.globus.endpoints import Endpoint
+from tasks.clients.globus.journal import SqliteJournal
+from tasks.clients.globus.local import LocalEndpoint
+from tasks.clients.globus.login import PROTOCOL, connect
+from tasks.clients.globus.options import GlobusOptions
+from tasks.clients.globus.setup import log_out, set_up
+from tasks.clients.globus.transfer import Transfers
 from tasks.clients.partials import FREE, SUFFIX, Partials, identity
 from tasks.clients.proof import Expected
 from tasks.clients.publish import Published, publish
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from tasks.clients.globus_outcomes import Result
-    from tasks.clients.globus_transfer import Deliver, Progress
+    from tasks.clients.globus.outcomes import Result
+    from tasks.clients.globus.transfer import Deliver, Progress
     from tasks.clients.partials import Partial
 
 
@@ -121,6 +122,11 @@ class GlobusClient(DownloadClient):
         if lone:
             _tidy(tree)
         return target
+
+    @staticmethod
+    def is_configured() -> bool:
+        """Whether there is a profile, or a service account in the environment."""
+        return bool(store.profile(PROTOCOL) or os.environ.get("GLOBUS_CLIENT_ID"))
 
     @staticmethod
     def setup(profile: str = "default", **fields: object) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from tasks.clients.globus_batches import Batch, Destination, Item
+    from tasks.clients.globus.batches import Batch, Destination, Item
 
 Json = dict[str, Any]
 
