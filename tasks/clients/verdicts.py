@@ -12,6 +12,7 @@ import errno
 import json
 import re
 import shutil
+import socket
 import sqlite3
 import ssl
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from requests import exceptions as requests_errors
+from urllib3.exceptions import DecodeError, NewConnectionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -523,6 +525,14 @@ RULES: dict[str, Rule] = {
         "Alyx's answer is larger than this client takes.",
         "Ask for fewer rows at a time.",
     ),
+    # --- kachery ----------------------------------------------------------------------------------
+    "kachery-gateway": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "What answers is not a kachery gateway.",
+        "Check base_url and gateway_url (`prefect-alyx setup kachery`); docs/kachery.md tells the service's future.",
+    ),
+    # --- what the user asks for -------------------------------------------------------------------
     "selection": _row(
         "STOP_RUN",
         "RUN",
@@ -786,7 +796,7 @@ def alyx_answer(
         login: With which credentials, for the message; named where they are the matter.
         retry_after: Seconds, where the answer names them.
     """
-    said = _alyx_json(content_type, body)
+    said = _parsed(content_type, body)
     code = _alyx_page_code(status, content_type) if said is None else _alyx_json_code(status, said)
     words = _page_words(content_type, body) if said is None else _json_words(said)
     who = (
@@ -795,8 +805,8 @@ def alyx_answer(
     return error(code, f"{_shortened(request)}: {status}, {words}{who}.", retry_after=retry_after)
 
 
-def _alyx_json(content_type: str, body: str) -> Any:
-    """The answer's content, or None where it is no JSON."""
+def _parsed(content_type: str, body: str) -> Any:
+    """An answer's content, or None where it is no JSON."""
     if "json" not in content_type:
         return None
     try:
@@ -886,6 +896,80 @@ def _why(failure: Exception, causes: tuple[BaseException, ...]) -> str:
     return reasons[-1] if reasons else "the connection broke off"
 
 
+# --- kachery ------------------------------------------------------------------------------------------
+#: What gateways say, from the sources of both generations; the old one says all of it with a 500.
+_KACHERY_WORDS = {
+    "Invalid hash": "not-addressable",
+    "Zone not found": "not-addressable",
+    "Error getting metadata for object": "not-addressable",  # the old one, where a zone's settings are missing
+    "User API token must be provided": "not-configured",
+    "No verified client ID": "not-configured",
+    "no user for token": "unauthorised",
+    "Client not registered": "unauthorised",
+    "Invalid signature": "unauthorised",
+    "not allowed to download": "forbidden",
+    "not authorized": "forbidden",
+    "Object does not exist": "not-found",  # the new one in its first versions, in place of `found: false`
+    "Bucket URI not set": "bad-request",
+    "Credentials not set": "bad-request",
+}
+_PATIENCE = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+def kachery_answer(
+    status: int, where: str, headers: Mapping[str, str], body: bytes, *, keyed: bool, now: float
+) -> DownloadError:
+    """The verdict on an answer of a kachery gateway that names no file; a 200 that makes no sense is one, too.
+
+    Args:
+        status: HTTP status.
+        where: What was asked for, and of which host.
+        headers: Answer headers, names in lower case.
+        body: The beginning of what it says: JSON, or plain text.
+        keyed: Whether a key was sent along.
+        now: Seconds since the epoch, to read `Retry-After` dates against.
+    """
+    text = body.decode("utf-8", "replace")
+    said = _parsed(headers.get("content-type", ""), text)
+    words = str(said.get("error", "")) if isinstance(said, dict) else text
+    known = (code for word, code in _KACHERY_WORDS.items() if word in words)
+    code = next(known, "") if status >= HTTPStatus.BAD_REQUEST else ""
+    if not code and (status in _PATIENCE or status >= HTTPStatus.INTERNAL_SERVER_ERROR):
+        return http_status(status, where, headers, body, now=now)
+    code = code or _kachery_status(status, words if said else "", keyed=keyed)
+    return error(code, f"{where}: HTTP {status}, {_shortened(words) or 'without a word'}.")
+
+
+def _kachery_status(status: int, words: str, *, keyed: bool) -> str:
+    """The row of an answer in words that nobody knows; without any in JSON, it does not come from a gateway."""
+    if words and status == HTTPStatus.UNAUTHORIZED:
+        return "unauthorised" if keyed else "not-configured"
+    return "bad-request" if words and status >= HTTPStatus.BAD_REQUEST else "kachery-gateway"
+
+
+#: Why `requests` brings no answer, the surest signs first.
+_NO_ANSWER: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (ssl.SSLCertVerificationError, "tls"),
+    ((requests_errors.InvalidURL, requests_errors.InvalidSchema, requests_errors.MissingSchema), "bad-params"),
+    ((requests_errors.ProxyError, ConnectionRefusedError), "connect"),
+    (socket.gaierror, "dns"),
+    (requests_errors.ConnectTimeout, "connect-timeout"),
+    ((requests_errors.Timeout, TimeoutError), "stalled"),
+    (NewConnectionError, "connect"),
+    (DecodeError, "protocol"),
+)
+
+
+def unreachable(failure: Exception, where: str) -> DownloadError:
+    """The verdict where `requests` brings no answer; the failure's own text may hold a proxy's password."""
+    causes = tuple(_causes(failure))
+    if type(failure) is OSError:  # what requests raises where REQUESTS_CA_BUNDLE names no file
+        return error("tls", f"{where}: {failure}.")
+    codes = (code for kinds, code in _NO_ANSWER if any(isinstance(cause, kinds) for cause in causes))
+    return error(next(codes, "connection-lost"), f"{where}: {_why(failure, causes)}.")
+
+
+# --- ONE's params files -------------------------------------------------------------------------------
 def params_error(failure: OSError | ValueError | TypeError) -> DownloadError:
     """Classify what goes wrong with ONE's params files; the failure's own message says which file and why."""
     if isinstance(failure, TimeoutError):
