@@ -37,7 +37,7 @@ def demo(root: Path | None, *, serve: bool, say: Say, show: Say) -> int:
     Returns:
         0 when all is as planted, 1 otherwise.
     """
-    say("Starting a lab on loopback: Alyx, two file servers, S3, Globus ...")
+    say("Starting a lab on loopback: Alyx, two file servers, S3, Globus, kachery ...")
     with FullLab() as lab, _environment(lab.environment()), _place(root) as place:
         return _Demo(lab, place, say, show).run(serve=serve)
 

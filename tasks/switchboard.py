@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.clients import DownloadClient, DownloadError, Verdict, WireOptions, client_for
 from tasks.clients.verdicts import error
+from tasks.sources import ANYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,6 +72,8 @@ class Switchboard:
 
     def _connect(self, source: Source) -> DownloadClient:
         record = self.repositories.get(source.repository)
+        if record is None and source.repository == ANYWHERE:
+            record = {"name": ANYWHERE}
         if record is None:
             raise error("not-addressable", f"Alyx has no repository {source.repository!r}.")
         return client_for(source.protocol, record, self.params.get(source.protocol), self.options, pace=self.pace)

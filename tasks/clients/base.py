@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tasks.clients.verdicts import error
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -77,6 +79,19 @@ class DownloadClient(ABC):
             DownloadError: with verdict, reason and next step. Then `target` is what it was before, and
                 the bytes received lie in a partial that the next call resumes.
         """
+
+    def address_of(self, record_json: Mapping[str, Any] | None, digest: str, name: str = "") -> str:  # noqa: ARG002
+        """Return the address of a dataset by its digest; only protocols with `by_digest` have one.
+
+        Args:
+            record_json: The file record's own json.
+            digest: As Alyx registers it.
+            name: File name, for people.
+
+        Raises:
+            DownloadError: `not-addressable`.
+        """
+        raise error("not-addressable", f"{name} has no address by its digest here.")
 
     @staticmethod
     def is_configured() -> bool:

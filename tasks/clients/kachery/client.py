@@ -87,7 +87,7 @@ class KacheryClient(StreamingClient):
         """
         address = KacheryAddress.parse(file_address)
         _refuse_other_bytes(address, partial.expected.digest)
-        partial.expect(address.sha1)
+        partial.expect(address.sha1, self.pace.check)
         receipt = receipt or Receipt()
         if self._fetch_here(address, partial):
             return receipt
@@ -95,6 +95,11 @@ class KacheryClient(StreamingClient):
         if self._settings.fill_cache:
             self._cache.add(address.sha1, partial.path)
         return receipt
+
+    @staticmethod
+    def is_configured() -> bool:
+        """Whether kachery was set up here; without that no digest is shown to a gateway."""
+        return KacherySettings.gather().configured
 
     @staticmethod
     def setup(profile: str = "default", **fields: object) -> Mapping[str, Any]:
