@@ -99,13 +99,14 @@ class Addresses:
         """Return the address.
 
         Raises:
-            DownloadError: `bad-path` or `not-addressable`.
+            DownloadError: `bad-path` or `not-addressable`; kachery also says `not-configured` or `digest-mismatch`.
         """
         name = record.repository if record else ""
         key = (protocol, name)
         if key not in self._clients:
             self._clients[key] = client_for(protocol, repository or {})
-        return self._clients[key].to_address(record.relative_path if record else dataset.path, dataset.id)
+        path, json = (record.relative_path, record.json) if record else (dataset.path, None)
+        return self._clients[key].address_of(path, dataset.id, digest=dataset.digest, json=json)
 
 
 def failed_before(root: Path | None, settings: AlyxSettings) -> Selection:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.clients import DownloadClient, DownloadError, Verdict, WireOptions, client_for
 from tasks.clients.verdicts import error
+from tasks.sources import ANYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ class Switchboard:
         pace: Pace,
         params: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.repositories = repositories
+        self.repositories = {ANYWHERE: {}, **repositories}
         self.options = options
         self.pace = pace
         self.params = params or {}
