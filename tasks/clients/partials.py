@@ -121,7 +121,12 @@ class Partial:
         self.size += len(data)
 
     def expect(self, digest: str, check: Callable[[], None]) -> None:
-        """Take a digest that an address holds for what proves the bytes, where Alyx registers none."""
+        """Take a digest that an address holds for what proves the bytes, where Alyx registers none.
+
+        Args:
+            digest: md5 or sha1.
+            check: As for :meth:`rehash`.
+        """
         if not self.expected.digest:
             self.expected = replace(self.expected, digest=digest)
             self.size, self.head, self._hash = 0, b"", self.expected.hasher()
