@@ -103,7 +103,8 @@ def run(plan: Plan, selection: Selection) -> Fetched:
     require_space(plan)
     state = download(selection, plan=plan.save(), return_state=True)
     run_id = str(state.state_details.flow_run_id)
-    ledger = Ledger.read_only(Path(plan.root))
+    ledger = Ledger.open(Path(plan.root))
+    ledger.confirm(plan.present_files)
     record = ledger.run(run_id)
     if record is None or record.summary is None:
         died = state.result(raise_on_failure=False)

@@ -12,9 +12,9 @@ from tasks.carrying import Carried
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tasks.model import Outcome, Transfer
+    from tasks.carrying import Arrival
+    from tasks.model import Transfer
 
-    Arrival = Carried | Outcome
 
 #: A group is synced, renamed and recorded together: large enough to share the cost, small enough to lose little.
 GROUP_FILES = 64

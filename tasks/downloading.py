@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from tasks.alyx import AlyxClient
-from tasks.carrying import Carried, Carrier, published
+from tasks.carrying import Carried, Carrier, Passed, published
 from tasks.catalogue import repositories
 from tasks.clients import DownloadError, Verdict, WireOptions
 from tasks.clients.partials import Partials
@@ -26,6 +26,7 @@ from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
 from tasks.crew import Crew
 from tasks.ledger import Ledger
+from tasks.managed import Delivery
 from tasks.model import Json, Outcome, State, Summary
 from tasks.planfile import Plan, read_batch
 from tasks.settings import AlyxSettings
@@ -97,22 +98,37 @@ class Run:
 def download(run: Run, transfers: Iterable[Transfer]) -> Iterator[Outcome]:
     """Carry, publish and record transfers; yield each outcome once it is in the ledger.
 
-    When the run is stopped, what was not begun is not reported: it stays planned.
+    First what passes through this process, then what a service moves, then what the service did not bring. When the
+    run is stopped, what was not begun is not reported: it stays planned.
     """
+    passed: list[Passed] = []
+    yield from _carried(run, transfers, passed)
+    settled: list[Outcome] = []
+    delivery = Delivery(run.carrier(), lambda group: settled.extend(_settled(run, group)))
+    if not run.pace.stop.is_set():
+        delivery.move(passed)
+    yield from settled
+    yield from _carried(run, delivery.left, [])
+
+
+def _carried(run: Run, transfers: Iterable[Transfer], passed: list[Passed]) -> Iterator[Outcome]:
+    """Let a crew carry transfers; what only a service can bring is passed on."""
     crew = Crew(run.carrier().carry, transfers, run.connections, run.pace.stop)
     for group in crew.groups():
-        outcomes = _published(run.tree, group)
-        run.ledger.record(outcomes, run=run.id)
-        for outcome in outcomes:
-            run.settle(outcome)
-        yield from outcomes
+        passed += [one for one in group if isinstance(one, Passed)]
+        yield from _settled(run, [one for one in group if not isinstance(one, Passed)])
 
 
-def _published(tree: Tree, group: list[Carried | Outcome]) -> list[Outcome]:
+def _settled(run: Run, group: list[Carried | Outcome]) -> list[Outcome]:
+    """Publish a group, record it, and count it."""
     carried = [one for one in group if isinstance(one, Carried)]
-    results = publish(tree, [(one.partial, one.transfer.path) for one in carried])
-    done = [published(one, result) for one, result in zip(carried, results, strict=True)]
-    return [*done, *(one for one in group if isinstance(one, Outcome))]
+    results = publish(run.tree, [(one.partial, one.transfer.path) for one in carried])
+    outcomes = [published(one, result) for one, result in zip(carried, results, strict=True)]
+    outcomes += [one for one in group if isinstance(one, Outcome)]
+    run.ledger.record(outcomes, run=run.id)
+    for outcome in outcomes:
+        run.settle(outcome)
+    return outcomes
 
 
 # --- runs in this process ---------------------------------------------------------------------------
@@ -172,8 +188,8 @@ def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:  # n
     path, begin = Path(plan), time.monotonic()
     transfers = read_batch(path, batch)
     run = running(run_id, Path(Plan.load(path).root))
-    mine = {transfer.path for transfer in transfers}
-    settled = {one.path: one for one in run.ledger.outcomes(run_id) if one.path in mine and one.state in _SETTLED}
+    before = run.ledger.outcomes(run_id, [transfer.path for transfer in transfers])
+    settled = {outcome.path: outcome for outcome in before if outcome.state in _SETTLED}
     left = [transfer for transfer in transfers if transfer.path not in settled]
     summary = Summary.of(settled.values()) + Summary.of(download(run, left)).lasting(time.monotonic() - begin)
     get_run_logger().info(summary.line())

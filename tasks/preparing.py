@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.alyx import AlyxClient
 from tasks.catalogue import datasets, repositories
-from tasks.clients import DownloadClient, client_for
+from tasks.clients import PROC_PRECEDENCE, DownloadClient, client_class, client_for
 from tasks.clients.one_files import cache_dir
 from tasks.clients.verdicts import error
 from tasks.disk import free_bytes, look
@@ -121,6 +121,8 @@ def failed_before(root: Path | None, settings: AlyxSettings) -> Selection:
     return Selection.read({"dataset_ids": failed})
 
 
-def configured() -> tuple[str, ...]:
-    """Protocols that have a client."""
-    return ("aws", "http")
+def configured() -> list[str]:
+    """Protocols that have a client, and what it needs on this machine."""
+    return [
+        protocol for protocol in PROC_PRECEDENCE if protocol != "kachary" and client_class(protocol).is_configured()
+    ]

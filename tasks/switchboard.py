@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Transient failures in a row after which a repository is asked last.
 _TROUBLE = 3
+#: A repository that refuses its credentials is done with; other repositories may still have the file.
+CLOSING = ("unauthorised", "refused", "globus-login")
 
 
 class Switchboard:
@@ -81,7 +83,7 @@ class Switchboard:
                 del self._trouble[key]
             elif failure.verdict is Verdict.RETRY:
                 self._trouble[key] += 1
-            elif failure.code in ("unauthorised", "refused"):
+            elif failure.code in CLOSING:
                 self.closed[key] = failure
 
 

@@ -37,6 +37,8 @@ __all__ = [
 _CLIENTS = {
     "aws": "tasks.clients.aws:AwsClient",
     "http": "tasks.clients.http:HttpClient",
+    "globus": "tasks.clients.globus:GlobusClient",
+    "kachary": "tasks.clients.kachery:KacheryClient",
 }
 _OTHER_NAMES = {"kachery": "kachary"}
 

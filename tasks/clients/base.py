@@ -79,6 +79,11 @@ class DownloadClient(ABC):
         """
 
     @staticmethod
+    def is_configured() -> bool:
+        """Whether this machine has what the protocol needs; where it has not, its sources are left out."""
+        return True
+
+    @staticmethod
     @abstractmethod
     def setup(profile: str = "default", **fields: object) -> Mapping[str, Any]:
         """Write a profile into ONE's params store; asks for missing fields only at a terminal."""

@@ -16,15 +16,16 @@ import itertools
 import os
 import shutil
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import psutil
 
 from tasks.clients.proof import HEAD_BYTES, Expected
-from tasks.clients.verdicts import os_error
+from tasks.clients.verdicts import DownloadError, os_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from hashlib import _Hash
     from pathlib import Path
 
@@ -95,17 +96,21 @@ class Partial:
 
     def __post_init__(self) -> None:
         self._hash = self.expected.hasher()
-        self._rehash()
 
     @property
     def digest(self) -> str:
         """Hex digest of all bytes so far; "" where there is nothing to compare with."""
         return self._hash.hexdigest() if self._hash else ""
 
-    def _rehash(self) -> None:
-        """Read what is already there: a prefix counts only when this process has hashed it itself."""
+    def rehash(self, check: Callable[[], None]) -> None:
+        """Read what is already there: a prefix counts only when this process has hashed it itself.
+
+        Args:
+            check: Called for each block; raises when the run is to stop.
+        """
         os.lseek(self.fd, 0, os.SEEK_SET)
         while block := os.read(self.fd, _READ):
+            check()
             self._account(block)
 
     def _account(self, data: bytes | memoryview) -> None:
@@ -114,6 +119,13 @@ class Partial:
         if self._hash:
             self._hash.update(data)
         self.size += len(data)
+
+    def expect(self, digest: str) -> None:
+        """Take a digest that an address holds for what proves the bytes, where Alyx registers none."""
+        if not self.expected.digest:
+            self.expected = replace(self.expected, digest=digest)
+            self.size, self.head, self._hash = 0, b"", self.expected.hasher()
+            self._rehash()
 
     def write(self, data: bytes) -> None:
         """Append bytes; raises OSError as the disk does, and then what was written before still counts."""
@@ -152,13 +164,13 @@ class Partial:
     def release(self) -> None:
         """Give the partial back, for whoever continues it; an empty one is removed."""
         self.close()
-        if not self.size:
-            return self.discard()
-        who, _, rest = self.path.name.partition(".")
-        mark = rest.removesuffix(SUFFIX).rpartition(".")[2]
+        if _size(self.path) <= 0:
+            self.discard()
+            return
+        what = self.path.name.partition(".")[0]
+        mark = self.path.name.removesuffix(SUFFIX).rpartition(".")[2]
         with contextlib.suppress(FileNotFoundError):
-            self.path.rename(self.path.with_name(f"{who}.{FREE}.{mark}{SUFFIX}"))
-        return None
+            self.path.rename(self.path.with_name(f"{what}.{FREE}.{mark}{SUFFIX}"))
 
     def discard(self) -> None:
         """Remove the partial."""
@@ -203,8 +215,12 @@ class Partials:
     def _open(self, path: Path, expected: Expected, flags: int) -> Partial:
         fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         validator = path.name.removesuffix(SUFFIX).rpartition(".")[2]
-        partial = Partial(path, expected, self.disk, fd)
-        partial.validator = validator
+        partial = Partial(path, expected, self.disk, fd, validator=validator)
+        try:
+            partial.rehash(self.pace.check)
+        except DownloadError:
+            partial.release()
+            raise
         return partial
 
     def _candidates(self, what: str) -> list[Path]:

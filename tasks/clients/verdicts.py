@@ -12,6 +12,7 @@ import errno
 import json
 import re
 import shutil
+import socket
 import sqlite3
 import ssl
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from requests import exceptions as requests_errors
+from urllib3.exceptions import DecodeError, NewConnectionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -321,6 +323,124 @@ RULES: dict[str, Rule] = {
         "The ledger cannot be used.",
         "Check the database that the message names; the files on disk are untouched.",
     ),
+    # --- Globus -------------------------------------------------------------------------------------
+    "globus-login": _row(
+        "STOP_RUN",
+        "RUN",
+        "Globus refuses the login.",
+        "Log in again with `prefect-alyx setup globus` at a terminal; "
+        "on a server, correct GLOBUS_CLIENT_ID and GLOBUS_CLIENT_SECRET.",
+    ),
+    "globus-consent": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "The Globus collection asks for a consent that nobody has given.",
+        "Run `prefect-alyx setup globus` at a terminal, and name the collection "
+        "where it asks which ones need a consent.",
+    ),
+    "globus-session": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "The Globus collection asks for a fresh login with an identity of its institution.",
+        "Run `prefect-alyx setup globus` at a terminal, and log in with the identity that the message names.",
+    ),
+    "globus-forbidden": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "Globus forbids this path or this collection.",
+        "Ask the collection's administrator to let this identity read it.",
+    ),
+    "globus-no-endpoint": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "Globus knows no such endpoint.",
+        "Correct the repository's globus_endpoint_id in Alyx, or local_endpoint with `prefect-alyx setup globus`.",
+    ),
+    "globus-offline": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "A personal Globus endpoint is not connected.",
+        "Start Globus Connect Personal on that computer, then run again.",
+    ),
+    "globus-gc-paused": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "Globus Connect Personal is paused at one of the two ends.",
+        "Unpause it in its menu on that computer, then run again.",
+    ),
+    "globus-paused": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "An administrator has paused the Globus transfer.",
+        "Ask the collection's administrator when it will be resumed, then run again.",
+    ),
+    "globus-inactive": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "Globus has suspended the transfer, because its credentials have expired.",
+        "Log in again with `prefect-alyx setup globus` at a terminal, then run again.",
+    ),
+    "globus-quota": _row(
+        "STOP_RUN",
+        "RUN",
+        "The disk that the local Globus endpoint writes to is full, or its quota is used up.",
+        "Free some space and run again: what has been moved is kept.",
+    ),
+    "globus-destination": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "The local Globus endpoint may not write where the files are to be received.",
+        "Make the root writable in Globus Connect Personal's preferences (Access), or correct local_path.",
+    ),
+    "globus-invisible": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "Globus says that the file has arrived, but it is not on this machine.",
+        "Correct local_endpoint and local_path with `prefect-alyx setup globus`: "
+        "the endpoint shows another directory than the root.",
+    ),
+    "globus-stalled": _row(
+        "RETRY",
+        "SOURCE",
+        "The Globus transfer made no progress for too long and was cancelled.",
+        "Run again; if it stays, look at the task in the Globus web app, or tell the collection's administrator.",
+    ),
+    "globus-deadline": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "The Globus transfer did not end before its deadline.",
+        "Run again: what has been moved is kept.",
+    ),
+    "globus-cancelled": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "Somebody cancelled the Globus transfer.",
+        "Ask who cancelled it in the Globus web app, then run again.",
+    ),
+    "globus-checksum": _row(
+        "RETRY",
+        "SOURCE",
+        "The file changed on its way, as Globus found out.",
+        "Nothing to do now: it is moved again; if it stays, look at the disks of both ends.",
+    ),
+    "globus-endpoint": _row(
+        "RETRY",
+        "SOURCE",
+        "One of the two Globus endpoints is in trouble.",
+        "Run again later; tell the collection's administrator if it stays.",
+    ),
+    "globus-busy": _row(
+        "RETRY",
+        "RUN",
+        "Too many Globus transfers of this identity are waiting.",
+        "Wait until some have ended, or cancel those that nobody needs in the Globus web app.",
+    ),
+    "globus-left": _row(
+        "RETRY",
+        "SOURCE",
+        "The Globus transfer has ended without this file.",
+        "Run again; if it stays, look at the task's event log in the Globus web app.",
+    ),
     # --- Alyx ---------------------------------------------------------------------------------------
     "alyx-unreachable": _row(
         "RETRY", "RUN", "Alyx cannot be reached.", "Check ALYX_URL, the network and the VPN; then try again."
@@ -405,6 +525,14 @@ RULES: dict[str, Rule] = {
         "Alyx's answer is larger than this client takes.",
         "Ask for fewer rows at a time.",
     ),
+    # --- kachery ----------------------------------------------------------------------------------
+    "kachery-gateway": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "What answers is not a kachery gateway.",
+        "Check base_url and gateway_url (`prefect-alyx setup kachery`); docs/kachery.md tells the service's future.",
+    ),
+    # --- what the user asks for -------------------------------------------------------------------
     "selection": _row(
         "STOP_RUN",
         "RUN",
@@ -668,7 +796,7 @@ def alyx_answer(
         login: With which credentials, for the message; named where they are the matter.
         retry_after: Seconds, where the answer names them.
     """
-    said = _alyx_json(content_type, body)
+    said = _parsed(content_type, body)
     code = _alyx_page_code(status, content_type) if said is None else _alyx_json_code(status, said)
     words = _page_words(content_type, body) if said is None else _json_words(said)
     who = (
@@ -677,8 +805,8 @@ def alyx_answer(
     return error(code, f"{_shortened(request)}: {status}, {words}{who}.", retry_after=retry_after)
 
 
-def _alyx_json(content_type: str, body: str) -> Any:
-    """The answer's content, or None where it is no JSON."""
+def _parsed(content_type: str, body: str) -> Any:
+    """An answer's content, or None where it is no JSON."""
     if "json" not in content_type:
         return None
     try:
@@ -768,6 +896,80 @@ def _why(failure: Exception, causes: tuple[BaseException, ...]) -> str:
     return reasons[-1] if reasons else "the connection broke off"
 
 
+# --- kachery ------------------------------------------------------------------------------------------
+#: What gateways say, from the sources of both generations; the old one says all of it with a 500.
+_KACHERY_WORDS = {
+    "Invalid hash": "not-addressable",
+    "Zone not found": "not-addressable",
+    "Error getting metadata for object": "not-addressable",  # the old one, where a zone's settings are missing
+    "User API token must be provided": "not-configured",
+    "No verified client ID": "not-configured",
+    "no user for token": "unauthorised",
+    "Client not registered": "unauthorised",
+    "Invalid signature": "unauthorised",
+    "not allowed to download": "forbidden",
+    "not authorized": "forbidden",
+    "Object does not exist": "not-found",  # the new one in its first versions, in place of `found: false`
+    "Bucket URI not set": "bad-request",
+    "Credentials not set": "bad-request",
+}
+_PATIENCE = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+def kachery_answer(
+    status: int, where: str, headers: Mapping[str, str], body: bytes, *, keyed: bool, now: float
+) -> DownloadError:
+    """The verdict on an answer of a kachery gateway that names no file; a 200 that makes no sense is one, too.
+
+    Args:
+        status: HTTP status.
+        where: What was asked for, and of which host.
+        headers: Answer headers, names in lower case.
+        body: The beginning of what it says: JSON, or plain text.
+        keyed: Whether a key was sent along.
+        now: Seconds since the epoch, to read `Retry-After` dates against.
+    """
+    text = body.decode("utf-8", "replace")
+    said = _parsed(headers.get("content-type", ""), text)
+    words = str(said.get("error", "")) if isinstance(said, dict) else text
+    known = (code for word, code in _KACHERY_WORDS.items() if word in words)
+    code = next(known, "") if status >= HTTPStatus.BAD_REQUEST else ""
+    if not code and (status in _PATIENCE or status >= HTTPStatus.INTERNAL_SERVER_ERROR):
+        return http_status(status, where, headers, body, now=now)
+    code = code or _kachery_status(status, words if said else "", keyed=keyed)
+    return error(code, f"{where}: HTTP {status}, {_shortened(words) or 'without a word'}.")
+
+
+def _kachery_status(status: int, words: str, *, keyed: bool) -> str:
+    """The row of an answer in words that nobody knows; without any in JSON, it does not come from a gateway."""
+    if words and status == HTTPStatus.UNAUTHORIZED:
+        return "unauthorised" if keyed else "not-configured"
+    return "bad-request" if words and status >= HTTPStatus.BAD_REQUEST else "kachery-gateway"
+
+
+#: Why `requests` brings no answer, the surest signs first.
+_NO_ANSWER: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (ssl.SSLCertVerificationError, "tls"),
+    ((requests_errors.InvalidURL, requests_errors.InvalidSchema, requests_errors.MissingSchema), "bad-params"),
+    ((requests_errors.ProxyError, ConnectionRefusedError), "connect"),
+    (socket.gaierror, "dns"),
+    (requests_errors.ConnectTimeout, "connect-timeout"),
+    ((requests_errors.Timeout, TimeoutError), "stalled"),
+    (NewConnectionError, "connect"),
+    (DecodeError, "protocol"),
+)
+
+
+def unreachable(failure: Exception, where: str) -> DownloadError:
+    """The verdict where `requests` brings no answer; the failure's own text may hold a proxy's password."""
+    causes = tuple(_causes(failure))
+    if type(failure) is OSError:  # what requests raises where REQUESTS_CA_BUNDLE names no file
+        return error("tls", f"{where}: {failure}.")
+    codes = (code for kinds, code in _NO_ANSWER if any(isinstance(cause, kinds) for cause in causes))
+    return error(next(codes, "connection-lost"), f"{where}: {_why(failure, causes)}.")
+
+
+# --- ONE's params files -------------------------------------------------------------------------------
 def params_error(failure: OSError | ValueError | TypeError) -> DownloadError:
     """Classify what goes wrong with ONE's params files; the failure's own message says which file and why."""
     if isinstance(failure, TimeoutError):
@@ -775,3 +977,79 @@ def params_error(failure: OSError | ValueError | TypeError) -> DownloadError:
     if isinstance(failure, OSError | JSONDecodeError):
         return error("params-file", str(failure))
     return error("bad-params", str(failure))
+
+
+# --- Globus -----------------------------------------------------------------------------------------
+
+#: The last word of a Transfer or Auth error code.
+_GLOBUS_API = {
+    "ConsentRequired": "globus-consent",
+    "PermissionDenied": "globus-forbidden",
+    "EndpointPermissionDenied": "globus-forbidden",
+    "EndpointNotFound": "globus-no-endpoint",
+    "NotFound": "not-found",
+    "AuthenticationFailed": "globus-login",
+    "LoginFailed": "globus-session",
+    "GCDisconnected": "globus-offline",
+    "OperationPaused": "globus-paused",
+    "TooManyPendingJobs": "globus-busy",
+    "ConnectFailed": "globus-endpoint",
+    "invalid_grant": "globus-login",
+    "invalid_client": "globus-login",
+    "unauthorized_client": "globus-login",
+}
+_GLOBUS_STATUS = {401: "globus-login", 403: "globus-forbidden"}
+
+
+def globus_api(status: int, code: str, detail: str, *, wait: float | None = None) -> DownloadError:
+    """The verdict on an error document of Globus Transfer or Globus Auth.
+
+    Args:
+        status: HTTP status.
+        code: Transfer's `code` or Auth's `error`; "" where there is none.
+        detail: What was asked and what Globus says, for the human.
+        wait: Seconds that it asks to wait.
+    """
+    row = _GLOBUS_API.get(code.rpartition(".")[2]) or _GLOBUS_STATUS.get(status) or _STATUS.get(status)
+    row = row or _status_class(status)
+    if row == "server-error" and wait is not None:
+        row = "throttled"
+    return error(row, detail, retry_after=wait)
+
+
+#: What the health of a task (`nice_status`) or its end (`fatal_error`) means. Errors at the source are skipped
+#: and listed by file, so a denied permission is one at the destination.
+_GLOBUS_TASK = {
+    "PERMISSION_DENIED": "globus-destination",
+    "QUOTA_EXCEEDED": "globus-quota",
+    "GC_NOT_CONNECTED": "globus-offline",
+    "GC_PAUSED": "globus-gc-paused",
+    "PAUSED": "globus-paused",
+    "PAUSED_BY_ADMIN": "globus-paused",
+    "AUTH": "globus-inactive",
+    "CANCELED": "globus-cancelled",
+    "EXPIRED": "globus-deadline",
+    "FILE_NOT_FOUND": "not-found",
+    "VERIFY_CHECKSUM": "globus-checksum",
+}
+_GLOBUS_SKIPPED = {"FILE_NOT_FOUND": "not-found", "PERMISSION_DENIED": "globus-forbidden"}
+
+
+def globus_task(code: str, detail: str) -> DownloadError:
+    """The verdict on the state of a whole transfer task; unknown trouble is transient, a stall clock bounds it."""
+    return error(_GLOBUS_TASK.get(code, "globus-endpoint"), detail)
+
+
+def globus_skipped(code: str, detail: str) -> DownloadError:
+    """The verdict on a path that the service stepped over."""
+    return error(_GLOBUS_SKIPPED.get(code, "bad-request"), detail)
+
+
+def globus_event_path(details: str) -> str:
+    """The path that an event speaks of, "" if it names none: the details are JSON or lines of text, for humans."""
+    found = re.search(r'"path":\s*"((?:[^"\\]|\\.)*)"', details)
+    if found:
+        path: str = json.loads(f'"{found[1]}"')
+        return path
+    line = re.search(r"^File: (.+)$", details, re.MULTILINE)
+    return line[1].strip() if line else ""

@@ -78,12 +78,15 @@ class Request:
         headers: Further header lines.
         user: Basic auth's user name, "" for none.
         password: Basic auth's password.
+        temporary: Somebody else signed the URL, for a while: a refusal may mean that it ran out, and does not concern
+            credentials of ours.
     """
 
     url: str = field(repr=False)
     headers: tuple[str, ...] = field(default=(), repr=False)
     user: str = ""
     password: SecretStr | None = None
+    temporary: bool = False
 
 
 class Wire:
