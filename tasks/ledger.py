@@ -46,6 +46,16 @@ class Run(NamedTuple):
     summary: Json | None
 
 
+class Proven(NamedTuple):
+    """A file that the ledger knows to be proven, with what it was when it was."""
+
+    path: str
+    dataset: str
+    size: int
+    digest: str
+    mtime_ns: int
+
+
 def ledger_file(root: Path) -> Path:
     """Return where a root's own ledger lies."""
     return root / OURS / "ledger.db"
@@ -153,6 +163,20 @@ class Ledger:
         statement = sa.delete(proofs).where(proofs.c.path.in_(tables.listed(self._dialect)))
         with self._writing() as connection:
             connection.execute(statement, {"listed": json.dumps(paths)})
+
+    def oldest(self, share: float) -> list[Proven]:
+        """Return the files whose proof is oldest, until they are that share of all bytes; at least one, if there is."""
+        names = ("path", "dataset", "size", "digest", "mtime_ns")
+        query = sa.select(*(proofs.c[name] for name in names)).order_by(proofs.c.proven_at, proofs.c.path)
+        found: list[Proven] = []
+        with self._reading() as connection:
+            left = share * (connection.scalar(sa.select(sa.func.sum(proofs.c.size))) or 0)
+            for row in connection.execute(query):
+                found.append(Proven(*row))
+                left -= row.size
+                if left <= 0:
+                    break
+        return found
 
     def failed(self) -> list[Failure]:
         """Return the transfers whose last outcome was a failure, by path."""
