@@ -18,7 +18,8 @@ from tasks.clients.verdicts import DownloadError, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flows.fetching import Fetched
+    from flows.fetched import Fetched
+    from tasks.mirroring import Mode
     from tasks.model import Json
     from tasks.planfile import Plan
 
@@ -115,6 +116,55 @@ def retry(root: Path | None, as_json: bool) -> int:
 
     with prefect_api(say):
         return _show(run(root), as_json)
+
+
+@cli.command()
+@selection_options
+@root_option
+@click.option(
+    "--mode",
+    type=click.Choice(["changed", "failed", "all"]),
+    default="changed",
+    show_default=True,
+    help="What changed since the last complete run and what failed before; only the latter; or all.",
+)
+@json_option
+def sync(root: Path | None, mode: Mode, as_json: bool, **selected: Any) -> int:
+    r"""Keep a selection mirrored: bring what changed since the last complete run, and what failed before.
+
+    \b
+    prefect-alyx sync --selection mirror.yaml --root /data/alyx
+    prefect-alyx sync --lab cortexlab --mode all
+    """
+    from flows.fetching import sync as run
+    from flows.local_server import prefect_api
+
+    selection = selection_from(selected)
+    with prefect_api(say):
+        return _show(run(selection, root, mode), as_json)
+
+
+@cli.command()
+@root_option
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of the tree that is read, the oldest proofs first.",
+)
+@json_option
+def verify(root: Path | None, share: float, as_json: bool) -> int:
+    r"""Read the files on disk, and fetch anew what is not what it was proven to be; nothing is deleted.
+
+    \b
+    prefect-alyx verify --root /data/alyx --share 0.1
+    """
+    from flows.fetching import verify as run
+    from flows.local_server import prefect_api
+
+    with prefect_api(say):
+        return _show(run(root, share), as_json)
 
 
 def _show(fetched: Fetched, as_json: bool) -> int:

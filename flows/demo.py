@@ -17,7 +17,7 @@ from deployments.sandbox.model import Fate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from flows.fetching import Fetched
+    from flows.fetched import Fetched
 
     Say = Callable[[str], None]
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.alyx import AlyxClient
-from tasks.catalogue import datasets, repositories
+from tasks.catalogue import datasets, repositories, still_there
 from tasks.clients import PROC_PRECEDENCE, DownloadClient, client_class, client_for
 from tasks.clients.one_files import cache_dir
 from tasks.clients.verdicts import error
@@ -20,15 +20,26 @@ from tasks.sources import ANYWHERE, Router
 from tasks.wording import human_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from tasks.model import Dataset, FileRecord, Json
     from tasks.settings import AlyxSettings
 
+    #: Names the datasets of a selection.
+    Catalogue = Callable[[Selection, AlyxClient], Iterable[Dataset]]
+
 _REST = timedelta(days=7)
 
 
-def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, *, rest: timedelta = _REST) -> Plan:
+def prepare(
+    selection: Selection,
+    root: Path | None,
+    settings: AlyxSettings,
+    *,
+    rest: timedelta = _REST,
+    catalogue: Catalogue = datasets,
+) -> Plan:
     """Decide what a run will do; nothing is written anywhere.
 
     Args:
@@ -36,31 +47,40 @@ def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, *, 
         root: Where the files go; by default the settings' root, then ONE's cache directory for this Alyx.
         settings: Defaults.
         rest: How long a file is left in peace that differs from what Alyx registers at all its sources.
+        catalogue: Names the datasets of the selection; by default all.
 
     Raises:
         DownloadError: when Alyx or the ledger cannot answer, or a root is missing.
     """
     alyx = AlyxClient()
     place = find_root(root, settings, alyx)
-    records = repositories(alyx)
     ledger = Ledger.read_only(place)
-    router = Router(
+    return make_plan(
+        catalogue(selection, alyx),
+        root=str(place),
+        router=router_for(selection, alyx),
+        known=ledger.known,
+        look=partial(look, place),
+        space=Space(free_bytes(place), settings.reserve_bytes),
+        resting=ledger.resting(datetime.now(UTC) - rest),
+        catalogue=f"REST of {alyx.url}",
+    )
+
+
+def router_for(selection: Selection, alyx: AlyxClient) -> Router:
+    """Make what finds the sources of a selection's datasets.
+
+    Raises:
+        DownloadError: An `alyx-...` row.
+    """
+    records = repositories(alyx)
+    return Router(
         records,
         Addresses(records),
         precedence=tuple(selection.protocols),
         use=selection.repositories or None,
         avoid=selection.avoid_repositories,
         configured=configured(),
-    )
-    return make_plan(
-        datasets(selection, alyx),
-        root=str(place),
-        router=router,
-        known=ledger.known,
-        look=partial(look, place),
-        space=Space(free_bytes(place), settings.reserve_bytes),
-        resting=ledger.resting(datetime.now(UTC) - rest),
-        catalogue=f"REST of {alyx.url}",
     )
 
 
@@ -109,16 +129,17 @@ class Addresses:
 
 
 def failed_before(root: Path | None, settings: AlyxSettings) -> Selection:
-    """Select the datasets whose last attempt failed.
+    """Select the datasets whose last attempt failed, and that Alyx still has.
 
     Raises:
         DownloadError: `nothing-failed`.
     """
-    place = find_root(root, settings, AlyxClient())
-    failed = [failure.dataset for failure in Ledger.read_only(place).failed()]
+    alyx = AlyxClient()
+    place = find_root(root, settings, alyx)
+    failed = still_there(alyx, [failure.dataset for failure in Ledger.read_only(place).failed()])
     if not failed:
         raise error("nothing-failed", f"{place}.")
-    return Selection.read({"dataset_ids": failed})
+    return Selection.read({"dataset_ids": sorted(failed)})
 
 
 def configured() -> list[str]:

@@ -292,6 +292,12 @@ RULES: dict[str, Rule] = {
         "The local Prefect server does not come up.",
         "Look into the log, or set PREFECT_API_URL to a server that runs.",
     ),
+    "damaged": _row(
+        "RETRY",
+        "FILE",
+        "The file on disk is not what it was proven to be.",
+        "Nothing to do: the bytes are in quarantine, the next run fetches it anew. If more follow, check the disk.",
+    ),
     # --- the plan and the ledger ------------------------------------------------------------------
     "bad-plan": _row(
         "STOP_RUN",
