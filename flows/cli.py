@@ -176,8 +176,9 @@ def _show(fetched: Fetched, as_json: bool) -> int:
 @cli.command()
 @click.option("--root", type=click.Path(path_type=Path), help="Keep the files here; else they are removed at the end.")
 @click.option("--serve", is_flag=True, help="Keep the sandbox and Prefect's UI up until Ctrl-C.")
+@click.option("--faults", is_flag=True, help="Download through the fault server instead, and print the matrix.")
 @click.option("--stop", is_flag=True, help="Stop the local Prefect server, and do nothing else.")
-def demo(root: Path | None, serve: bool, stop: bool) -> int:
+def demo(root: Path | None, serve: bool, faults: bool, stop: bool) -> int:
     r"""Download a whole lab from a sandbox on loopback, twice, and compare it with the truth.
 
     \b
@@ -189,6 +190,10 @@ def demo(root: Path | None, serve: bool, stop: bool) -> int:
 
         stop_server(say)
         return DONE
+    if faults:
+        from flows.fault_demo import fault_demo
+
+        return fault_demo(say=say, show=click.echo)
     from flows.demo import demo as run
 
     return run(root, serve=serve, say=say, show=click.echo)
