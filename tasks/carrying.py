@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from tasks.clients import client_class
 from tasks.clients.fetching import Receipt
 from tasks.clients.proof import HEAD_BYTES, Expected
 from tasks.clients.verdicts import DownloadError, Verdict, error
-from tasks.model import Outcome, State, Transfer
+from tasks.model import Outcome, State
 from tasks.switchboard import CLOSING
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tasks.clients.publish import Published
     from tasks.clients.streaming import StreamingClient
     from tasks.clients.tree import Tree
-    from tasks.model import Source
+    from tasks.model import Source, Transfer
     from tasks.switchboard import Switchboard
 
 _BLOCK = 1 << 20
@@ -35,8 +35,22 @@ class Carried:
     receipt: Receipt
 
 
+@dataclass(slots=True)
+class Passed:
+    """A transfer that only a service can still bring, and what its other sources said.
+
+    Attributes:
+        source: The service's source.
+    """
+
+    transfer: Transfer
+    source: Source
+    said: dict[Source, DownloadError] = field(default_factory=dict)
+    receipt: Receipt = field(default_factory=Receipt)
+
+
 #: What carrying a transfer ends in.
-Arrival = Carried | Outcome | Transfer
+Arrival = Carried | Outcome | Passed
 
 
 def is_managed(source: Source) -> bool:
@@ -63,20 +77,21 @@ class Carrier:
 
         Returns:
             The proven partial, to be published in a group; the outcome, where there is nothing to publish; or the
-            transfer with the sources that are left, which a service has to move.
+            transfer to be passed to a service, where only that can still bring it.
         """
         direct, managed = _parted(transfer.sources)
         way = _Way(self, transfer, direct)
         try:
             expected = Expected.of(transfer.size, transfer.digest)
             found = self._adopt(transfer, expected)
-            if found or (managed and not direct):
-                return found or transfer
-            return way.fetch(expected)
+            if found:
+                return found
+            return way.fetch(expected) if direct or not managed else Passed(transfer, managed[0])
         except DownloadError as failure:
+            hopeless = failure.verdict is Verdict.STOP_RUN or way.same_wrong_bytes()
             way.let_go()
-            if managed and failure.verdict is not Verdict.STOP_RUN:
-                return replace(transfer, sources=managed)
+            if managed and not hopeless:
+                return Passed(transfer, managed[0], way.failures, way.receipt)
             return failed(transfer, failure, way.failures, way.receipt)
 
     def _adopt(self, transfer: Transfer, expected: Expected) -> Outcome | None:
@@ -133,7 +148,7 @@ class _Way:
         candidates = switchboard.order(self.sources)
         for impatient in (True, False) if len(candidates) > 1 else (False,):
             for source in list(candidates):
-                if self._same_wrong_bytes():
+                if self.same_wrong_bytes():
                     break
                 if self._ask(source, expected, attempts=1 if impatient else switchboard.options.attempts):
                     assert self.partial is not None  # noqa: S101  (`_ask` claimed it; for the type checker)
@@ -142,7 +157,7 @@ class _Way:
                     candidates.remove(source)
         raise self._why()
 
-    def _same_wrong_bytes(self) -> bool:
+    def same_wrong_bytes(self) -> bool:
         """Whether one wrong file came twice: then it is Alyx that differs from the servers, and no fault of a line."""
         wrong = self.partial.wrong if self.partial else []
         return len(set(wrong)) < len(wrong)
@@ -180,7 +195,7 @@ class _Way:
         if not failures:
             return error("no-source")
         mendable = [failure for failure in failures if failure.verdict is Verdict.RETRY]
-        if mendable and not self._same_wrong_bytes():
+        if mendable and not self.same_wrong_bytes():
             return mendable[0]
         if all(failure.verdict is Verdict.STOP_RUN for failure in failures):
             return failures[0]

@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from tasks.alyx import AlyxClient
-from tasks.carrying import Carried, Carrier, published
+from tasks.carrying import Carried, Carrier, Passed, published
 from tasks.catalogue import repositories
 from tasks.clients import DownloadError, Verdict, WireOptions
 from tasks.clients.partials import Partials
@@ -27,7 +27,7 @@ from tasks.clients.tree import Tree
 from tasks.crew import Crew
 from tasks.ledger import Ledger
 from tasks.managed import Delivery
-from tasks.model import Json, Outcome, State, Summary, Transfer
+from tasks.model import Json, Outcome, State, Summary
 from tasks.planfile import Plan, read_batch
 from tasks.settings import AlyxSettings
 from tasks.switchboard import Switchboard
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State as PrefectState
     from prefect.client.schemas.objects import TaskRun
     from prefect.tasks import Task
+
+    from tasks.model import Transfer
 
 
 @dataclass(slots=True)
@@ -99,22 +101,22 @@ def download(run: Run, transfers: Iterable[Transfer]) -> Iterator[Outcome]:
     First what passes through this process, then what a service moves, then what the service did not bring. When the
     run is stopped, what was not begun is not reported: it stays planned.
     """
-    for_service: list[Transfer] = []
-    yield from _carried(run, transfers, for_service)
+    passed: list[Passed] = []
+    yield from _carried(run, transfers, passed)
     settled: list[Outcome] = []
     delivery = Delivery(run.carrier(), lambda group: settled.extend(_settled(run, group)))
     if not run.pace.stop.is_set():
-        delivery.move(for_service)
+        delivery.move(passed)
     yield from settled
     yield from _carried(run, delivery.left, [])
 
 
-def _carried(run: Run, transfers: Iterable[Transfer], left: list[Transfer]) -> Iterator[Outcome]:
-    """Let a crew carry transfers; what only a service can move is left."""
+def _carried(run: Run, transfers: Iterable[Transfer], passed: list[Passed]) -> Iterator[Outcome]:
+    """Let a crew carry transfers; what only a service can bring is passed on."""
     crew = Crew(run.carrier().carry, transfers, run.connections, run.pace.stop)
     for group in crew.groups():
-        left += [one for one in group if isinstance(one, Transfer)]
-        yield from _settled(run, [one for one in group if not isinstance(one, Transfer)])
+        passed += [one for one in group if isinstance(one, Passed)]
+        yield from _settled(run, [one for one in group if not isinstance(one, Passed)])
 
 
 def _settled(run: Run, group: list[Carried | Outcome]) -> list[Outcome]:

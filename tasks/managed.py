@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.carrying import Carried, failed, is_managed
-from tasks.clients.fetching import Receipt
 from tasks.clients.globus import GlobusClient, adopt
 from tasks.clients.globus.batches import Item
 from tasks.clients.proof import Expected
@@ -18,10 +17,10 @@ from tasks.clients.verdicts import DownloadError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from tasks.carrying import Carrier
+    from tasks.carrying import Carrier, Passed
     from tasks.clients.globus.outcomes import Result
     from tasks.clients.partials import Partial
-    from tasks.model import Outcome, Source, Transfer
+    from tasks.model import Outcome, Transfer
 
     Settle = Callable[[list[Carried | Outcome]], None]
 
@@ -41,16 +40,14 @@ class Delivery:
         self.carrier = carrier
         self.settle = settle
         self.left: list[Transfer] = []
-        self._waiting: dict[str, tuple[Transfer, Source]] = {}
+        self._waiting: dict[str, Passed] = {}
 
-    def move(self, transfers: Iterable[Transfer]) -> None:
-        """Let the service move transfers, each from its first managed source; settle what comes.
+    def move(self, passed: Iterable[Passed]) -> None:
+        """Let the service move transfers; settle what comes.
 
         When the run is stopped, what has not come is not settled: it stays planned.
         """
-        for transfer in transfers:
-            source = next(source for source in transfer.sources if is_managed(source))
-            self._waiting[transfer.dataset] = (transfer, source)
+        self._waiting = {one.transfer.dataset: one for one in passed}
         if not self._waiting:
             return
         try:
@@ -58,21 +55,20 @@ class Delivery:
         except DownloadError as failure:
             if failure.code == "stopped":
                 return
-            untold = [self._pass_on(*waiting, failure, Receipt()) for waiting in self._waiting.values()]
+            untold = [self._without(one, failure) for one in self._waiting.values()]
             self.settle([outcome for outcome in untold if outcome])
 
     def _client(self) -> GlobusClient:
         """Any of the clients: one call moves the files of all repositories."""
-        _, source = next(iter(self._waiting.values()))
-        client = self.carrier.switchboard.client(source)
+        client = self.carrier.switchboard.client(next(iter(self._waiting.values())).source)
         assert isinstance(client, GlobusClient)  # noqa: S101  (the one managed client; for the type checker)
         return client
 
     def _items(self) -> list[Item]:
-        expected = {key: Expected.of(one.size, one.digest) for key, (one, _) in self._waiting.items()}
+        expected = {key: Expected.of(one.transfer.size, one.transfer.digest) for key, one in self._waiting.items()}
         return [
-            Item(key, source.address, expected[key].size, expected[key].digest)
-            for key, (_, source) in self._waiting.items()
+            Item(key, one.source.address, expected[key].size, expected[key].digest)
+            for key, one in self._waiting.items()
         ]
 
     def _deliver(self, results: Sequence[Result]) -> None:
@@ -80,12 +76,13 @@ class Delivery:
         self.settle([one for one in arrived if one])
 
     def _arrival(self, result: Result) -> Carried | Outcome | None:
-        transfer, source = self._waiting.pop(result.item.key)
-        receipt = Receipt(result.bytes, result.attempts)
+        passed = self._waiting.pop(result.item.key)
+        passed.receipt.bytes += result.bytes
+        passed.receipt.attempts += result.attempts
         try:
-            return Carried(transfer, self._proven(result, transfer), source, receipt)
+            return Carried(passed.transfer, self._proven(result, passed.transfer), passed.source, passed.receipt)
         except DownloadError as failure:
-            return self._pass_on(transfer, source, failure, receipt)
+            return self._without(passed, failure)
 
     def _proven(self, result: Result, transfer: Transfer) -> Partial:
         partial = adopt(result, self.carrier.partials, Expected.of(transfer.size, transfer.digest))
@@ -96,11 +93,11 @@ class Delivery:
             raise
         return partial
 
-    def _pass_on(self, transfer: Transfer, source: Source, failure: DownloadError, receipt: Receipt) -> Outcome | None:
-        """Leave a transfer to its other sources; None where it has some."""
-        self.carrier.switchboard.note(source, failure)
-        others = tuple(other for other in transfer.sources if not is_managed(other))
+    def _without(self, passed: Passed, failure: DownloadError) -> Outcome | None:
+        """Go on without the service: to the sources that were not asked yet, or to the outcome."""
+        self.carrier.switchboard.note(passed.source, failure)
+        others = tuple(one for one in passed.transfer.sources if not is_managed(one) and one not in passed.said)
         if not others:
-            return failed(transfer, failure, {source: failure}, receipt)
-        self.left.append(replace(transfer, sources=others))
+            return failed(passed.transfer, failure, {**passed.said, passed.source: failure}, passed.receipt)
+        self.left.append(replace(passed.transfer, sources=others))
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from tasks.alyx import AlyxClient
@@ -16,7 +17,7 @@ from tasks.ledger import Ledger
 from tasks.planfile import Plan, Space
 from tasks.planning import make_plan
 from tasks.selection import Selection
-from tasks.sources import Router
+from tasks.sources import ANYWHERE, Router
 from tasks.wording import human_bytes
 
 if TYPE_CHECKING:
@@ -96,17 +97,21 @@ class Addresses:
         self._clients: dict[tuple[str, str], DownloadClient] = {}
 
     def __call__(self, protocol: str, repository: Json | None, record: FileRecord | None, dataset: Dataset) -> str:
-        """Return the address.
+        """Return the address: by path, or by digest where the protocol knows no paths.
 
         Raises:
-            DownloadError: `bad-path` or `not-addressable`; kachery also says `not-configured` or `digest-mismatch`.
+            DownloadError: `bad-path` or `not-addressable`; by digest also `not-configured` or `digest-mismatch`.
         """
-        name = record.repository if record else ""
+        client = self._client(protocol, record.repository if record else ANYWHERE, repository or {})
+        if client.capabilities.by_digest:
+            return client.address_of(record.json if record else None, dataset.digest, PurePosixPath(dataset.path).name)
+        return client.to_address(record.relative_path if record else dataset.path, dataset.id)
+
+    def _client(self, protocol: str, name: str, repository: Json) -> DownloadClient:
         key = (protocol, name)
         if key not in self._clients:
-            self._clients[key] = client_for(protocol, repository or {})
-        path, json = (record.relative_path, record.json) if record else (dataset.path, None)
-        return self._clients[key].address_of(path, dataset.id, digest=dataset.digest, json=json)
+            self._clients[key] = client_for(protocol, repository)
+        return self._clients[key]
 
 
 def failed_before(root: Path | None, settings: AlyxSettings) -> Selection:

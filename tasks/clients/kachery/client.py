@@ -6,7 +6,6 @@ the hash that is their address, which kachery's own clients never look at.
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients import profiles
@@ -15,7 +14,7 @@ from tasks.clients.fetching import Receipt
 from tasks.clients.kachery.address import KacheryAddress, is_uri, uri_in, zone_in
 from tasks.clients.kachery.cache import KacheryCache
 from tasks.clients.kachery.gateway import Gateway, Gateways, NewGateway, OldGateway
-from tasks.clients.kachery.settings import FIELDS, PROTOCOL, PUBLIC_GATEWAY, KacherySettings
+from tasks.clients.kachery.settings import FIELDS, PROTOCOL, PUBLIC_GATEWAY, KacherySettings, is_configured
 from tasks.clients.streaming import StreamingClient
 from tasks.clients.verdicts import DownloadError, error, os_error
 from tasks.clients.wire import Request
@@ -59,22 +58,14 @@ class KacheryClient(StreamingClient):
         """
         return str(self._address(data_path, self.repository.get("json")))
 
-    def address_of(
-        self,
-        path: str,
-        dataset_id: str | None = None,  # noqa: ARG002  (the contract's)
-        *,
-        digest: str = "",
-        json: Mapping[str, Any] | None = None,
-    ) -> str:
+    def address_of(self, record_json: Mapping[str, Any] | None, digest: str, name: str = "") -> str:
         """Return the address of a dataset: the one that its file record's `json` names, else by its digest.
 
         The zone is the one that the address itself names, the file record, the repository, or the settings. See
         :meth:`DownloadClient.address_of`.
         """
-        name = PurePosixPath(path).name
-        nearest = json if zone_in(json) else self.repository.get("json")
-        address = self._address(uri_in(json) or f"{digest}/{name}", nearest)
+        nearest = record_json if zone_in(record_json) else self.repository.get("json")
+        address = self._address(uri_in(record_json) or f"{digest}/{name}", nearest)
         _refuse_other_bytes(address, digest.replace("-", "").lower())
         return str(address)
 
@@ -99,6 +90,11 @@ class KacheryClient(StreamingClient):
         if self._settings.fill_cache:
             self._cache.add(address.sha1, partial.path)
         return receipt
+
+    @staticmethod
+    def is_configured() -> bool:
+        """Whether kachery was set up here; without that no digest is shown to a gateway."""
+        return is_configured()
 
     @staticmethod
     def setup(profile: str = "default", **fields: object) -> Mapping[str, Any]:
