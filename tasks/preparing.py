@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from tasks.alyx import AlyxClient
@@ -97,21 +96,16 @@ class Addresses:
         self._clients: dict[tuple[str, str], DownloadClient] = {}
 
     def __call__(self, protocol: str, repository: Json | None, record: FileRecord | None, dataset: Dataset) -> str:
-        """Return the address: by path, or by digest where the protocol knows no paths.
+        """Return the address.
 
         Raises:
-            DownloadError: `bad-path` or `not-addressable`; by digest also `not-configured` or `digest-mismatch`.
+            DownloadError: `bad-path` or `not-addressable`; kachery also says `not-configured` or `digest-mismatch`.
         """
-        client = self._client(protocol, record.repository if record else ANYWHERE, repository or {})
-        if client.capabilities.by_digest:
-            return client.address_of(record.json if record else None, dataset.digest, PurePosixPath(dataset.path).name)
-        return client.to_address(record.relative_path if record else dataset.path, dataset.id)
-
-    def _client(self, protocol: str, name: str, repository: Json) -> DownloadClient:
-        key = (protocol, name)
+        key = (protocol, record.repository if record else ANYWHERE)
         if key not in self._clients:
-            self._clients[key] = client_for(protocol, repository)
-        return self._clients[key]
+            self._clients[key] = client_for(protocol, repository or {})
+        path, json = (record.relative_path, record.json) if record else (dataset.path, None)
+        return self._clients[key].address_of(path, dataset.id, digest=dataset.digest, json=json)
 
 
 def failed_before(root: Path | None, settings: AlyxSettings) -> Selection:

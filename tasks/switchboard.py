@@ -43,7 +43,7 @@ class Switchboard:
         pace: Pace,
         params: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.repositories = repositories
+        self.repositories = {ANYWHERE: {}, **repositories}
         self.options = options
         self.pace = pace
         self.params = params or {}
@@ -72,8 +72,6 @@ class Switchboard:
 
     def _connect(self, source: Source) -> DownloadClient:
         record = self.repositories.get(source.repository)
-        if record is None and source.repository == ANYWHERE:
-            record = {"name": ANYWHERE}
         if record is None:
             raise error("not-addressable", f"Alyx has no repository {source.repository!r}.")
         return client_for(source.protocol, record, self.params.get(source.protocol), self.options, pace=self.pace)

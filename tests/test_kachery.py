@@ -166,15 +166,15 @@ def test_what_is_no_sha1_is_not_addressable_and_says_why(text, words):
 )
 def test_the_nearest_word_about_the_zone_counts(record, repository, params, zone):
     client = client_for("kachery", {"name": "r", "json": repository}, params)
-    assert client.address_of(record, SHA1, "a.npy").startswith(f"kachery:{zone}:sha1:{SHA1}")
+    assert client.address_of("s/a.npy", digest=SHA1, json=record).startswith(f"kachery:{zone}:sha1:{SHA1}")
 
 
 def test_a_record_that_names_other_bytes_than_alyx_is_refused():
     client = client_for("kachery", {}, {})
     record = {"kachery_uri": f"kachery:lab:sha1:{'0' * 40}:a.npy"}
-    assert code_of(client.address_of, record, SHA1, "a.npy") == "digest-mismatch"
-    assert client.address_of(record, MD5, "a.npy") == record["kachery_uri"]
-    assert client.address_of(record, "", "a.npy") == record["kachery_uri"]
+    assert code_of(client.address_of, "s/a.npy", digest=SHA1, json=record) == "digest-mismatch"
+    assert client.address_of("s/a.npy", digest=MD5, json=record) == record["kachery_uri"]
+    assert client.address_of("s/a.npy", json=record) == record["kachery_uri"]
 
 
 def test_it_is_configured_by_a_profile_or_by_the_environment_even_by_a_wrong_one(monkeypatch):
@@ -193,7 +193,7 @@ def test_without_a_word_from_anybody_no_gateway_is_asked_for_a_digest():
     assert code_of(client_for("kachery", {}).to_address, SHA1) == "not-configured"
     assert client_for("kachery", {}).to_address(ADDRESS) == ADDRESS
     assert client_for("kachery", {"json": {"zone": "lab"}}).to_address(SHA1) == f"kachery:lab:sha1:{SHA1}"
-    address = client_for("kachery", {}).address_of({"zone": "lab"}, SHA1, "a.npy")
+    address = client_for("kachery", {}).address_of("s/a.npy", digest=SHA1, json={"zone": "lab"})
     assert address == f"kachery:lab:sha1:{SHA1}:a.npy"
 
 

@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tasks.clients.verdicts import error
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -60,6 +58,27 @@ class DownloadClient(ABC):
             DownloadError: `bad-path` or `not-addressable`.
         """
 
+    def address_of(
+        self,
+        path: str,
+        dataset_id: str | None = None,
+        *,
+        digest: str = "",  # noqa: ARG002  (kachery looks at it)
+        json: Mapping[str, Any] | None = None,  # noqa: ARG002  (and at it)
+    ) -> str:
+        """Return the address of a dataset by all that Alyx says of it; most protocols look at its path only.
+
+        Args:
+            path: As for :meth:`to_address`.
+            dataset_id: As for :meth:`to_address`.
+            digest: As registered, "" for none.
+            json: The file record's own field.
+
+        Raises:
+            DownloadError: as :meth:`to_address`; `digest-mismatch` where the record names other bytes than Alyx.
+        """
+        return self.to_address(path, dataset_id)
+
     @abstractmethod
     def download_file(
         self, file_address: str, target: Path, *, size: int | None = None, digest: str | None = None
@@ -79,20 +98,6 @@ class DownloadClient(ABC):
             DownloadError: with verdict, reason and next step. Then `target` is what it was before, and
                 the bytes received lie in a partial that the next call resumes.
         """
-
-    def address_of(self, record_json: Mapping[str, Any] | None, digest: str, name: str = "") -> str:  # noqa: ARG002
-        """Return the address of a dataset by its digest; only protocols with `by_digest` have one.
-
-        Args:
-            record_json: The file record's own json.
-            digest: As Alyx registers it.
-            name: File name, for people.
-
-        Raises:
-            DownloadError: `not-addressable`; `not-configured` where nobody asked for the protocol; `digest-mismatch`
-                where the record names other bytes than Alyx.
-        """
-        raise error("not-addressable", f"{name} has no address by its digest here.")
 
     @staticmethod
     def is_configured() -> bool:

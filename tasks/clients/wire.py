@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import certifi
 import pycurl
@@ -106,9 +106,10 @@ class Wire:
 
     def status(self, request: Request) -> int:
         """Ask for the first byte only and return the HTTP status; 0 when no answer came."""
-        handle = self._borrow()
+        handle = self._new_handle()
         try:
-            self._configure(handle, request, self.options.connect_seconds + self.options.stall_seconds)
+            self._address(handle, request, self.options.connect_seconds + self.options.stall_seconds)
+            handle.setopt(pycurl.NOPROGRESS, 1)
             handle.setopt(pycurl.RANGE, "0-0")
             handle.setopt(pycurl.WRITEFUNCTION, lambda _data: None)
             handle.setopt(pycurl.MAXFILESIZE, _BUFFER_BYTES)
@@ -118,7 +119,7 @@ class Wire:
         else:
             return int(handle.getinfo(pycurl.RESPONSE_CODE))
         finally:
-            self._give_back(handle)
+            handle.close()
 
     def perform(self, request: Request, answer: Answer, headers: list[str], budget: Budget) -> None:
         """Send one request and let `answer` take what comes.
@@ -129,7 +130,7 @@ class Wire:
         handle = self._borrow()
         watch = _Watch(self.pace, self.options.stall_seconds)
         try:
-            self._configure(handle, request, budget.seconds_left(), headers)
+            self._address(handle, request, budget.seconds_left(), headers)
             handle.setopt(pycurl.XFERINFOFUNCTION, watch.on_progress)
             handle.setopt(pycurl.HEADERFUNCTION, answer.on_header)
             handle.setopt(pycurl.WRITEFUNCTION, answer.on_body)
@@ -138,31 +139,23 @@ class Wire:
             answer.raise_failure()
             raise _classify(handle, failure, answer, watch, budget) from None
         finally:
-            self._give_back(handle)
+            self._handles.append(handle)
         answer.finish()
 
     def _borrow(self) -> pycurl.Curl:
         try:
             return self._handles.pop()
         except IndexError:
-            return pycurl.Curl()
+            return self._new_handle()
 
-    def _give_back(self, handle: pycurl.Curl) -> None:
-        """Forget the request; connection, TLS session and DNS answers stay."""
-        handle.reset()
-        self._handles.append(handle)
-
-    def _configure(self, handle: pycurl.Curl, request: Request, seconds: float, headers: Sequence[str] = ()) -> None:
-        options = self.options
+    def _new_handle(self) -> pycurl.Curl:
+        """A handle with all that is the same for every request; connection, TLS session and DNS answers stay with it."""
+        handle, options = pycurl.Curl(), self.options
         slowest = min(options.stall_bytes_per_second, (options.bytes_per_second or math.inf) / 2)
-        secure = request.url.lower().startswith("https:")
         settings: tuple[tuple[int, object], ...] = (
-            (pycurl.URL, request.url),
-            (pycurl.HTTPHEADER, [*request.headers, *headers, "Accept-Encoding: identity", "Accept: */*"]),
             (pycurl.USERAGENT, "prefect-alyx"),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.PROTOCOLS, _HTTP),
-            (pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTPS if secure else _HTTP),
             (pycurl.FOLLOWLOCATION, 1),
             (pycurl.MAXREDIRS, _MOST_REDIRECTS),
             (pycurl.CAINFO, trusted_authorities()),
@@ -170,7 +163,6 @@ class Wire:
             (pycurl.TCP_KEEPALIVE, 1),
             (pycurl.BUFFERSIZE, _BUFFER_BYTES),
             (pycurl.CONNECTTIMEOUT_MS, math.ceil(options.connect_seconds * 1000)),
-            (pycurl.TIMEOUT_MS, math.ceil(seconds * 1000)),
             (pycurl.LOW_SPEED_LIMIT, math.ceil(slowest)),
             (pycurl.LOW_SPEED_TIME, math.ceil(options.stall_seconds)),
             (pycurl.MAX_RECV_SPEED_LARGE, options.bytes_per_second or 0),
@@ -178,10 +170,22 @@ class Wire:
         )
         for option, value in settings:
             handle.setopt(option, value)
+        return handle
+
+    def _address(self, handle: pycurl.Curl, request: Request, seconds: float, headers: Sequence[str] = ()) -> None:
+        """Set what differs from request to request; what one request has and the next has not is taken back."""
+        secure = request.url.lower().startswith("https:")
+        handle.setopt(pycurl.URL, request.url)
+        handle.setopt(pycurl.HTTPHEADER, [*request.headers, *headers, "Accept-Encoding: identity", "Accept: */*"])
+        handle.setopt(pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTPS if secure else _HTTP)
+        handle.setopt(pycurl.TIMEOUT_MS, math.ceil(seconds * 1000))
         if request.user and request.password is not None:
             handle.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
             handle.setopt(pycurl.USERNAME, request.user)
             handle.setopt(pycurl.PASSWORD, request.password.get_secret_value())
+        else:
+            handle.unsetopt(pycurl.USERNAME)
+            handle.unsetopt(pycurl.PASSWORD)
 
 
 class _Watch:
@@ -230,8 +234,8 @@ def _which_timeout(handle: pycurl.Curl, budget: Budget) -> str:
 
 def host_of(request: Request) -> str:
     """Host and port that a request goes to, without credentials."""
-    parts = urlsplit(request.url)
-    return parts.netloc.rpartition("@")[2]
+    authority = request.url.partition("://")[2]
+    return re.split("[/?#]", authority, maxsplit=1)[0].rpartition("@")[2]
 
 
 @functools.cache

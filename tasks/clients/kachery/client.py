@@ -6,6 +6,7 @@ the hash that is their address, which kachery's own clients never look at.
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients import profiles
@@ -58,14 +59,22 @@ class KacheryClient(StreamingClient):
         """
         return str(self._address(data_path, self.repository.get("json")))
 
-    def address_of(self, record_json: Mapping[str, Any] | None, digest: str, name: str = "") -> str:
+    def address_of(
+        self,
+        path: str,
+        dataset_id: str | None = None,  # noqa: ARG002  (the contract's)
+        *,
+        digest: str = "",
+        json: Mapping[str, Any] | None = None,
+    ) -> str:
         """Return the address of a dataset: the one that its file record's `json` names, else by its digest.
 
         The zone is the one that the address itself names, the file record, the repository, or the settings. See
         :meth:`DownloadClient.address_of`.
         """
-        nearest = record_json if zone_in(record_json) else self.repository.get("json")
-        address = self._address(uri_in(record_json) or f"{digest}/{name}", nearest)
+        name = PurePosixPath(path).name
+        nearest = json if zone_in(json) else self.repository.get("json")
+        address = self._address(uri_in(json) or f"{digest}/{name}", nearest)
         _refuse_other_bytes(address, digest.replace("-", "").lower())
         return str(address)
 
