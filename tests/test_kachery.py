@@ -177,6 +177,17 @@ def test_a_record_that_names_other_bytes_than_alyx_is_refused():
     assert client.address_of("s/a.npy", json=record) == record["kachery_uri"]
 
 
+def test_it_is_configured_by_a_profile_or_by_the_environment_even_by_a_wrong_one(monkeypatch):
+    assert not KacheryClient.is_configured()
+    monkeypatch.setenv("KACHERY_DIR", "/somewhere")
+    assert not KacheryClient.is_configured()
+    monkeypatch.setenv("KACHERY_BASE_URL", "no address")
+    assert KacheryClient.is_configured()
+    monkeypatch.delenv("KACHERY_BASE_URL")
+    KacheryClient.setup()
+    assert KacheryClient.is_configured()
+
+
 def test_without_a_word_from_anybody_no_gateway_is_asked_for_a_digest():
     """To show digests to a stranger's server is for someone to decide."""
     assert code_of(client_for("kachery", {}).to_address, SHA1) == "not-configured"
@@ -701,13 +712,6 @@ def route(dataset, repositories):
 
 def dataset(digest, *records):
     return Dataset("id", None, "lab", "lab/a.npy", len(DATA), digest, records=records)
-
-
-def test_where_kachery_is_not_configured_the_file_is_skipped_with_the_reason():
-    with pytest.raises(DownloadError) as caught:
-        route(dataset(SHA1), {})
-    assert (caught.value.code, caught.value.verdict) == ("no-source", Verdict.SKIP_FILE)
-    assert "no parameters" in caught.value.reason
 
 
 def test_an_md5_is_skipped_with_the_reason():

@@ -69,19 +69,17 @@ def test_a_dataset_that_only_kachery_has_is_found_by_its_sha1(lab, gateway, tmp_
     assert (tmp_path / dataset.path).read_bytes() == dataset.content
 
 
-def test_a_repository_that_names_a_zone_needs_no_settings(lab, gateway, tmp_path, monkeypatch):
-    """Whoever registers the zone in Alyx wants it to be asked; only where its gateway is, this machine has to know."""
+def test_a_repository_names_the_zone_and_an_md5_is_skipped_with_the_reason(lab, gateway, tmp_path, monkeypatch):
+    monkeypatch.setenv("KACHERY_BASE_URL", gateway.url)
     zoned = Repository("kachery_lab", "churchlandlab", "globus", "/", json={"kachery_zone": "lab"})
     lab.world.repositories[zoned.name] = zoned
     dataset = lab.world.odd("sha1")
     dataset = change(lab, "sha1", records=(Record(zoned.name, dataset.records[0].relative_path),))
     gateway.put("lab", dataset.content)
-    monkeypatch.setattr("tasks.clients.kachery.client.PUBLIC_GATEWAY", gateway.url)
-    skips, outcomes = run(tmp_path, dataset)
-    assert skips == {}
-    assert (outcomes[dataset.id].source, outcomes[dataset.id].verified) == ("kachery_lab", "sha1")
     md5 = change(lab, "only-http", records=(Record(zoned.name, "s/a.npy"),))
-    skips, _ = run(tmp_path, md5)
+    skips, outcomes = run(tmp_path, dataset, md5)
+    assert (outcomes[dataset.id].source, outcomes[dataset.id].verified) == ("kachery_lab", "sha1")
+    assert list(skips) == [md5.id]
     assert "is an md5" in skips[md5.id]
 
 
@@ -113,6 +111,6 @@ def test_where_nobody_set_kachery_up_it_is_skipped_with_the_reason_and_not_asked
     dataset, other = change(lab, "sha1", records=()), lab.world.odd("only-http")
     skips, outcomes = run(tmp_path, dataset, other)
     assert list(skips) == [dataset.id]
-    assert "kachery is asked for a bare digest only where it was set up" in skips[dataset.id]
+    assert "kachary is not configured" in skips[dataset.id]
     assert {outcome.state for outcome in outcomes.values()} == {"published"}
     assert gateway.hits() == []

@@ -15,7 +15,7 @@ from tasks.clients.fetching import Receipt
 from tasks.clients.kachery.address import KacheryAddress, is_uri, uri_in, zone_in
 from tasks.clients.kachery.cache import KacheryCache
 from tasks.clients.kachery.gateway import Gateway, Gateways, NewGateway, OldGateway
-from tasks.clients.kachery.settings import FIELDS, PROTOCOL, PUBLIC_GATEWAY, KacherySettings
+from tasks.clients.kachery.settings import FIELDS, PROTOCOL, PUBLIC_GATEWAY, KacherySettings, is_configured
 from tasks.clients.streaming import StreamingClient
 from tasks.clients.verdicts import DownloadError, error, os_error
 from tasks.clients.wire import Request
@@ -103,7 +103,7 @@ class KacheryClient(StreamingClient):
     @staticmethod
     def is_configured() -> bool:
         """Whether kachery was set up here; without that no digest is shown to a gateway."""
-        return KacherySettings.gather().configured
+        return is_configured()
 
     @staticmethod
     def setup(profile: str = "default", **fields: object) -> Mapping[str, Any]:
