@@ -71,13 +71,21 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch)
         summary = _run_batches(run, plan, path, batch)
         run.ledger.end_run(run_id, summary)
         outcomes = run.ledger.outcomes(run_id)
-        report(plan, summary, outcomes)
+        _tell(run, plan, summary, outcomes)
     except BaseException:
         run.pace.stop.set()  # threads see it within a second; leaving the flow waits for them
         raise
     finally:
         finished(run_id)
     return Fetched(plan, summary, (*outcomes, *_untouched(plan, {outcome.path for outcome in outcomes})))
+
+
+def _tell(run: Run, plan: Plan, summary: Summary, outcomes: list[Outcome]) -> None:
+    """Report to people: artifacts, an event, and in the log what is to be known of the repositories."""
+    remarks = run.switchboard.remarks()
+    for remark in remarks:
+        get_run_logger().warning(remark)
+    report(plan, summary, outcomes, remarks)
 
 
 def conclude(fetched: Fetched) -> PrefectState[Fetched]:

@@ -109,8 +109,27 @@ def _candidates(selection: Selection, alyx: Pages, changed_since: datetime | Non
     found = _changed_sessions(selection, alyx, changed_since) if changed_since else sessions(alyx, selection)
     yield from _by_session(selection, alyx, found)
     if not selection.of_sessions:
-        rows = complete(alyx, "datasets", **_filters(selection), django="session__isnull,True")
-        yield [_candidate(row, None) for row in _ordered(list(rows))]
+        yield aggregates(selection, alyx)
+
+
+def aggregates(selection: Selection, alyx: Pages) -> list[Candidate]:
+    """Return the datasets without a session that a selection may mean.
+
+    Raises:
+        DownloadError: An `alyx-...` row.
+    """
+    rows = complete(alyx, "datasets", **_filters(selection), django="session__isnull,True")
+    return [_candidate(row, None) for row in _ordered(list(rows))]
+
+
+def records_of(row: Json) -> tuple[FileRecord, ...]:
+    """Return the file records of a row of Alyx's `datasets`.
+
+    Raises:
+        DownloadError: `alyx-incomplete` for one that cannot be read.
+    """
+    with readable("datasets"):
+        return tuple(map(_record, row.get("file_records") or ()))
 
 
 def _by_id(selection: Selection, alyx: Pages) -> Iterator[list[Candidate]]:
@@ -205,7 +224,7 @@ def _dataset(row: Json, session: Session | None) -> Dataset:
         size=row.get("file_size"),
         digest=(row.get("hash") or "").replace("-", "").lower(),
         revision=row.get("revision") or "",
-        records=tuple(map(_record, row.get("file_records") or ())),
+        records=records_of(row),
     )
 
 

@@ -511,6 +511,12 @@ RULES: dict[str, Rule] = {
         "Alyx's answer is larger than this client takes.",
         "Ask for fewer rows at a time.",
     ),
+    "tables": _row(
+        "STOP_RUN",
+        "RUN",
+        "ONE's cache tables cannot be used.",
+        "Set PREFECT_INTEGRATIONS_ALYX_CATALOGUE to rest; whoever runs Alyx makes the tables (`one_cache`).",
+    ),
     # --- kachery ----------------------------------------------------------------------------------
     "kachery-gateway": _row(
         "NEXT_SOURCE",
