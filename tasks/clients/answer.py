@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _OK, _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 200, 206, 416
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_LENGTH = re.compile(r"\d{1,19}")
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,19})")
 #: More headers than any file server sends: beyond it, the answer is hostile.
 _MOST_HEADERS = 200
@@ -214,7 +215,7 @@ class Answer:
 
     def _length(self) -> int | None:
         text = self.headers.get("content-length", "")
-        return int(text) if re.fullmatch(r"\d{1,19}", text) else None
+        return int(text) if _LENGTH.fullmatch(text) else None
 
     def _validator(self) -> str:
         return self.headers.get("etag") or self.headers.get("last-modified", "")
