@@ -122,6 +122,8 @@ class Tree:
 
     def stat(self, relative: str) -> os.stat_result | None:
         """Stat a regular file below the root without following a symlink; None where there is none."""
+        if not os.path.lexists(f"{self.root}/{relative}"):
+            return None  # one look, where the walk takes a dozen: it finds nothing either
         path = PurePosixPath(relative)
         try:
             with self.directory(path.parent, create=False) as fd:

@@ -132,7 +132,7 @@ class Wire:
         try:
             self._address(handle, request, budget.seconds_left(), headers)
             handle.setopt(pycurl.XFERINFOFUNCTION, watch.on_progress)
-            handle.setopt(pycurl.HEADERFUNCTION, answer.on_header)
+            handle.setopt(pycurl.HEADERFUNCTION, answer.lines.append)
             handle.setopt(pycurl.WRITEFUNCTION, answer.on_body)
             handle.perform()
         except pycurl.error as failure:
