@@ -206,7 +206,7 @@ class Partials:
         try:
             for path in self._candidates(what):
                 if taken := self._take(path, mine):
-                    return self._open(taken, expected, os.O_RDWR)
+                    return self._continue(self._open(taken, expected, os.O_RDWR))
             new = self.directory / f"{mine}.{SUFFIX}"
             return self._open(new, expected, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except OSError as failure:
@@ -215,7 +215,9 @@ class Partials:
     def _open(self, path: Path, expected: Expected, flags: int) -> Partial:
         fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         validator = path.name.removesuffix(SUFFIX).rpartition(".")[2]
-        partial = Partial(path, expected, self.disk, fd, validator=validator)
+        return Partial(path, expected, self.disk, fd, validator=validator)
+
+    def _continue(self, partial: Partial) -> Partial:
         try:
             partial.rehash(self.pace.check)
         except DownloadError:
