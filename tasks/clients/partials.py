@@ -26,9 +26,9 @@ from tasks.clients.verdicts import DownloadError, os_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from hashlib import _Hash
     from pathlib import Path
 
+    from tasks.clients.digest import Digest
     from tasks.clients.seams import Disk, Pace
 
 FREE = "free"
@@ -92,7 +92,7 @@ class Partial:
     source: str = ""
     if_range: str = ""
     wrong: list[str] = field(default_factory=list)
-    _hash: _Hash | None = field(default=None, repr=False)
+    _hash: Digest | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self._hash = self.expected.hasher()
