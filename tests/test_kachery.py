@@ -41,7 +41,8 @@ from tasks.clients.patience import Holds
 from tasks.clients.publish import publish
 from tasks.clients.tree import Tree
 from tasks.model import Dataset, FileRecord, Source, State, Transfer
-from tasks.sources import Router
+from tasks.preparing import Addresses
+from tasks.sources import ANYWHERE, Router
 from tasks.switchboard import Switchboard
 
 DATA = random.Random(3).randbytes(300_001)
@@ -165,15 +166,26 @@ def test_what_is_no_sha1_is_not_addressable_and_says_why(text, words):
 )
 def test_the_nearest_word_about_the_zone_counts(record, repository, params, zone):
     client = client_for("kachery", {"name": "r", "json": repository}, params)
-    assert client.address_of(record, SHA1, "a.npy").startswith(f"kachery:{zone}:sha1:{SHA1}")
+    assert client.address_of("s/a.npy", digest=SHA1, json=record).startswith(f"kachery:{zone}:sha1:{SHA1}")
 
 
 def test_a_record_that_names_other_bytes_than_alyx_is_refused():
     client = client_for("kachery", {}, {})
     record = {"kachery_uri": f"kachery:lab:sha1:{'0' * 40}:a.npy"}
-    assert code_of(client.address_of, record, SHA1, "a.npy") == "digest-mismatch"
-    assert client.address_of(record, MD5, "a.npy") == record["kachery_uri"]
-    assert client.address_of(record, "", "a.npy") == record["kachery_uri"]
+    assert code_of(client.address_of, "s/a.npy", digest=SHA1, json=record) == "digest-mismatch"
+    assert client.address_of("s/a.npy", digest=MD5, json=record) == record["kachery_uri"]
+    assert client.address_of("s/a.npy", json=record) == record["kachery_uri"]
+
+
+def test_it_is_configured_by_a_profile_or_by_the_environment_even_by_a_wrong_one(monkeypatch):
+    assert not KacheryClient.is_configured()
+    monkeypatch.setenv("KACHERY_DIR", "/somewhere")
+    assert not KacheryClient.is_configured()
+    monkeypatch.setenv("KACHERY_BASE_URL", "no address")
+    assert KacheryClient.is_configured()
+    monkeypatch.delenv("KACHERY_BASE_URL")
+    KacheryClient.setup()
+    assert KacheryClient.is_configured()
 
 
 def test_without_a_word_from_anybody_no_gateway_is_asked_for_a_digest():
@@ -181,7 +193,8 @@ def test_without_a_word_from_anybody_no_gateway_is_asked_for_a_digest():
     assert code_of(client_for("kachery", {}).to_address, SHA1) == "not-configured"
     assert client_for("kachery", {}).to_address(ADDRESS) == ADDRESS
     assert client_for("kachery", {"json": {"zone": "lab"}}).to_address(SHA1) == f"kachery:lab:sha1:{SHA1}"
-    assert client_for("kachery", {}).address_of({"zone": "lab"}, SHA1) == f"kachery:lab:sha1:{SHA1}"
+    address = client_for("kachery", {}).address_of("s/a.npy", digest=SHA1, json={"zone": "lab"})
+    assert address == f"kachery:lab:sha1:{SHA1}:a.npy"
 
 
 # --- settings -----------------------------------------------------------------------------------------
@@ -631,10 +644,11 @@ FIXED = {"name": "http_lab", "data_url": "", "globus_is_personal": False}
 ZONED = {"name": "kachery_lab", "json": {"zone": "default"}}
 
 
-def carry(root, gateway, pace, sources, digest):
+def carry(root, gateway, pace, sources, digest, **params):
     """Let one transfer go along its sources, as a run does."""
     repositories = {"http_lab": {**FIXED, "data_url": gateway.bucket.endpoint}, "kachery_lab": ZONED}
-    switchboard = Switchboard(repositories, QUICK, pace, {"kachary": {"base_url": gateway.url}, "http": {}})
+    profiles = {"kachary": {"base_url": gateway.url, **params}, "http": {}}
+    switchboard = Switchboard(repositories, QUICK, pace, profiles)
     tree = Tree(root)
     tree.prepare()
     transfer = Transfer("id", "lab/a.npy", len(DATA), digest, tuple(sources))
@@ -662,6 +676,26 @@ def test_a_corrupt_object_fails_in_a_run_too(gateway, pace, tmp_path, digest):
     assert not (tmp_path / "root" / "lab").exists()
 
 
+def test_a_file_that_is_found_by_its_digest_alone(gateway, pace, tmp_path):
+    outcome = carry(tmp_path / "root", gateway, pace, [Source("kachary", ANYWHERE, ADDRESS)], SHA1)
+    assert (outcome.state, outcome.source) == (State.PUBLISHED, ANYWHERE)
+
+
+def test_a_file_that_is_corrupt_in_kachery_comes_from_elsewhere(gateway, pace, tmp_path):
+    gateway.bucket.gate = None
+    gateway.put("default", DATA, [Flip()])
+    http = Source("http", "http_lab", gateway.bucket.put("/a.npy", DATA))
+    outcome = carry(tmp_path / "root", gateway, pace, [KACHERY, http], SHA1)
+    assert (outcome.state, outcome.protocol) == (State.PUBLISHED, "http")
+
+
+def test_a_key_that_is_refused_closes_kachery_and_not_the_run(gateway, pace, tmp_path):
+    gateway.bucket.gate = None
+    http = Source("http", "http_lab", gateway.bucket.put("/a.npy", DATA))
+    outcome = carry(tmp_path / "root", gateway, pace, [KACHERY, http], SHA1, api_key="nobodys-key")
+    assert (outcome.state, outcome.protocol) == (State.PUBLISHED, "http")
+
+
 def test_a_file_fails_over_to_kachery_in_mid_file(gateway, pace, tmp_path):
     gateway.bucket.gate = None
     gateway.bucket.put("/a.npy", DATA, [Drop(0.5), Status(404)])
@@ -672,25 +706,12 @@ def test_a_file_fails_over_to_kachery_in_mid_file(gateway, pace, tmp_path):
     assert gateway.bucket.sent() <= 1.02 * len(DATA), "kachery continues where http stopped"
 
 
-def route(dataset, repositories, **more):
-    """What a planner would do: one client a repository, addresses from record and digest."""
-
-    def address(protocol, repository, record, dataset):
-        client = client_for(protocol, repository or {})
-        return client.address_of(record and record.json, dataset.digest, Path(dataset.path).name)
-
-    return Router(repositories, address, **more).sources(dataset)
+def route(dataset, repositories):
+    return Router(repositories, Addresses(repositories)).sources(dataset)
 
 
 def dataset(digest, *records):
     return Dataset("id", None, "lab", "lab/a.npy", len(DATA), digest, records=records)
-
-
-def test_where_kachery_is_not_configured_the_file_is_skipped_with_the_reason():
-    with pytest.raises(DownloadError) as caught:
-        route(dataset(SHA1), {})
-    assert (caught.value.code, caught.value.verdict) == ("no-source", Verdict.SKIP_FILE)
-    assert "no parameters" in caught.value.reason
 
 
 def test_an_md5_is_skipped_with_the_reason():

@@ -120,12 +120,17 @@ class Partial:
             self._hash.update(data)
         self.size += len(data)
 
-    def expect(self, digest: str) -> None:
-        """Take a digest that an address holds for what proves the bytes, where Alyx registers none."""
+    def expect(self, digest: str, check: Callable[[], None]) -> None:
+        """Take a digest that an address holds for what proves the bytes, where Alyx registers none.
+
+        Args:
+            digest: md5 or sha1.
+            check: As for :meth:`rehash`.
+        """
         if not self.expected.digest:
             self.expected = replace(self.expected, digest=digest)
             self.size, self.head, self._hash = 0, b"", self.expected.hasher()
-            self._rehash()
+            self.rehash(check)
 
     def write(self, data: bytes) -> None:
         """Append bytes; raises OSError as the disk does, and then what was written before still counts."""

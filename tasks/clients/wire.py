@@ -151,7 +151,7 @@ class Wire:
             return self._new_handle()
 
     def _new_handle(self) -> pycurl.Curl:
-        """A handle with all that is the same for every request; connection, TLS session and DNS answers stay with it."""
+        """A handle with what is the same for every request; connection, TLS session and DNS answers stay with it."""
         handle, options = pycurl.Curl(), self.options
         slowest = min(options.stall_bytes_per_second, (options.bytes_per_second or math.inf) / 2)
         settings: tuple[tuple[int, object], ...] = (

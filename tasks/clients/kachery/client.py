@@ -6,6 +6,7 @@ the hash that is their address, which kachery's own clients never look at.
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients import profiles
@@ -14,7 +15,7 @@ from tasks.clients.fetching import Receipt
 from tasks.clients.kachery.address import KacheryAddress, is_uri, uri_in, zone_in
 from tasks.clients.kachery.cache import KacheryCache
 from tasks.clients.kachery.gateway import Gateway, Gateways, NewGateway, OldGateway
-from tasks.clients.kachery.settings import FIELDS, PROTOCOL, PUBLIC_GATEWAY, KacherySettings
+from tasks.clients.kachery.settings import FIELDS, PROTOCOL, PUBLIC_GATEWAY, KacherySettings, is_configured
 from tasks.clients.streaming import StreamingClient
 from tasks.clients.verdicts import DownloadError, error, os_error
 from tasks.clients.wire import Request
@@ -45,7 +46,7 @@ class KacheryClient(StreamingClient):
         self._gateways = Gateways(_gateways(self._settings), self.wire)
         self._cache = KacheryCache(self._settings.places, self.pace)
 
-    def to_address(self, data_path: str, dataset_id: str | None = None) -> str:  # noqa: ARG002  (kachery knows none)
+    def to_address(self, data_path: str, dataset_id: str | None = None) -> str:  # noqa: ARG002  (the contract's)
         """Return `kachery:<zone>:sha1:<hash>[:label]`.
 
         Args:
@@ -56,23 +57,26 @@ class KacheryClient(StreamingClient):
             DownloadError: `not-addressable` for an md5 and whatever else is no SHA-1; `not-configured` for a bare
                 digest where neither this machine nor the repository says that kachery is to be asked.
         """
-        return self._address(data_path, self.repository.get("json"))
+        return str(self._address(data_path, self.repository.get("json")))
 
-    def address_of(self, record_json: Mapping[str, Any] | None, digest: str, name: str = "") -> str:
-        """Return the address of a dataset: as its file record's `json` names it, else by its digest.
+    def address_of(
+        self,
+        path: str,
+        dataset_id: str | None = None,  # noqa: ARG002  (the contract's)
+        *,
+        digest: str = "",
+        json: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return the address of a dataset: the one that its file record's `json` names, else by its digest.
 
-        Args:
-            record_json: A file record's `json`: `kachery_uri`, or a zone.
-            digest: As Alyx registers it.
-            name: File name, for people.
-
-        Raises:
-            DownloadError: as :meth:`to_address`; `digest-mismatch` where the record names other bytes than Alyx.
+        The zone is the one that the address itself names, the file record, the repository, or the settings. See
+        :meth:`DownloadClient.address_of`.
         """
-        zone = record_json if zone_in(record_json) else self.repository.get("json")
-        address = self._address(uri_in(record_json) or f"{digest}/{name}", zone)
-        _refuse_other_bytes(KacheryAddress.parse(address), digest.replace("-", "").lower())
-        return address
+        name = PurePosixPath(path).name
+        nearest = json if zone_in(json) else self.repository.get("json")
+        address = self._address(uri_in(json) or f"{digest}/{name}", nearest)
+        _refuse_other_bytes(address, digest.replace("-", "").lower())
+        return str(address)
 
     def request(self, file_address: str) -> Request:
         """Return the URL that a gateway signs for the file, asked for anew each time."""
@@ -87,7 +91,7 @@ class KacheryClient(StreamingClient):
         """
         address = KacheryAddress.parse(file_address)
         _refuse_other_bytes(address, partial.expected.digest)
-        partial.expect(address.sha1)
+        partial.expect(address.sha1, self.pace.check)
         receipt = receipt or Receipt()
         if self._fetch_here(address, partial):
             return receipt
@@ -97,18 +101,23 @@ class KacheryClient(StreamingClient):
         return receipt
 
     @staticmethod
+    def is_configured() -> bool:
+        """Whether kachery was set up here; without that no digest is shown to a gateway."""
+        return is_configured()
+
+    @staticmethod
     def setup(profile: str = "default", **fields: object) -> Mapping[str, Any]:
         """Write kachery's settings into the params store, under ONE's spelling, `kachary.<profile>`."""
         return profiles.setup(PROTOCOL, profile, FIELDS, fields)
 
-    def _address(self, text: str, json: Mapping[str, Any] | None) -> str:
+    def _address(self, text: str, json: Mapping[str, Any] | None) -> KacheryAddress:
         zone = zone_in(json)
         if is_uri(text):
-            return str(KacheryAddress.parse(text).in_zone(zone or self._settings.zone))
+            return KacheryAddress.parse(text).in_zone(zone or self._settings.zone)
         address = KacheryAddress.of_digest(text)
         if not zone and not self._settings.configured:
             raise error("not-configured", "kachery is asked for a bare digest only where it was set up.")
-        return str(address.in_zone(zone or self._settings.zone))
+        return address.in_zone(zone or self._settings.zone)
 
     def _fetch_here(self, address: KacheryAddress, partial: Partial) -> bool:
         """Take the file from this machine; return whether it was there, and proved to be what Alyx registers."""

@@ -40,11 +40,21 @@ _ENVIRONMENT = {
 }
 
 
+def is_configured() -> bool:
+    """Whether anybody set kachery up here, well or badly; to say where its files are is not enough.
+
+    Raises:
+        DownloadError: `params-file`: the params store cannot be read.
+    """
+    asked = (os.environ.get(name) for name in _ENVIRONMENT if name != "KACHERY_DIR")
+    return any(asked) or store.profile(PROTOCOL) is not None
+
+
 class KacherySettings(BaseModel):
     """Where to look, and as whom.
 
     Attributes:
-        configured: Whether anybody set kachery up here; without that no digest is shown to a gateway.
+        configured: Whether anybody set kachery up; without that no bare digest is shown to a gateway.
         zone: Where an address names none.
         api_key: For the new gateway.
         base_url: A gateway of kachery 2; by default the public one, unless there is only an old one.
@@ -75,13 +85,11 @@ class KacherySettings(BaseModel):
         Raises:
             DownloadError: `bad-params`, or `params-file` where the store cannot be read.
         """
-        stored = store.profile(PROTOCOL) if params is None else params
         environment = {field: os.environ.get(name) for name, field in _ENVIRONMENT.items()}
-        layers = (stored or {}, environment) if params is None else (environment, params)
+        layers = (store.profile(PROTOCOL) or {}, environment) if params is None else (environment, params)
         given = {name: value for layer in layers for name, value in layer.items() if value not in (None, "")}
-        asked_for = stored is not None or any(environment[field] for field in environment if field != "cache_dir")
         try:
-            return cls.model_validate({**given, "configured": asked_for})
+            return cls.model_validate({**given, "configured": params is not None or is_configured()})
         except ValidationError as invalid:
             faults = "; ".join(f"{PROTOCOL}.{fault['loc'][0]}: {fault['msg']}" for fault in invalid.errors())
             raise error("bad-params", f"{faults}.") from None
