@@ -121,14 +121,14 @@ class _Store:
         self.keys = credentials and credentials.get_frozen_credentials()
 
     def request(self, bucket: str, key: str) -> Request:
-        """What to ask for: an object's URL, to be signed where there are keys; they are asked for anew, as some expire."""
+        """An object's URL, to be signed where there are keys; they are asked for anew each time, since some expire."""
         url = f"{self._url(bucket)}/{key}"
         if not self._credentials:
             return Request(url)
         keys = self._credentials.get_frozen_credentials()
         token = (f"X-Amz-Security-Token: {keys.token}",) if keys.token else ()
         sign = f"aws:amz:{self._s3.meta.region_name}:s3"
-        return Request(url, token, keys.access_key, SecretStr(keys.secret_key), sign)
+        return Request(url, token, keys.access_key or "", SecretStr(keys.secret_key or ""), sign)
 
     def _url(self, bucket: str) -> str:
         """A bucket's address, in the style that boto3 chooses for its endpoint."""

@@ -113,9 +113,9 @@ class Partial:
             check()
             self._account(block)
 
-    def _account(self, data: bytes | memoryview) -> None:
+    def _account(self, data: bytes) -> None:
         if self.size < HEAD_BYTES:
-            self.head += bytes(data[: HEAD_BYTES - self.size])
+            self.head += data[: HEAD_BYTES - self.size]
         if self._hash:
             self._hash.update(data)
         self.size += len(data)
