@@ -90,7 +90,8 @@ class Answer:
     @cached_property
     def _head(self) -> tuple[int, dict[str, str]]:
         """Read the lines once all of them have come; a status line begins a new answer (after a redirect or a 100)."""
-        status, headers = 0, dict[str, str]()
+        status = 0
+        headers: dict[str, str] = {}
         for line in self.lines:
             text = line.decode("latin-1")
             if text.startswith("HTTP/"):

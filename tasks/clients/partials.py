@@ -26,9 +26,9 @@ from tasks.clients.verdicts import DownloadError, os_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from hashlib import _Hash
     from pathlib import Path
 
+    from tasks.clients.digest import Digest
     from tasks.clients.seams import Disk, Pace
 
 FREE = "free"
@@ -92,7 +92,7 @@ class Partial:
     source: str = ""
     if_range: str = ""
     wrong: list[str] = field(default_factory=list)
-    _hash: _Hash | None = field(default=None, repr=False)
+    _hash: Digest | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self._hash = self.expected.hasher()
@@ -113,9 +113,9 @@ class Partial:
             check()
             self._account(block)
 
-    def _account(self, data: bytes | memoryview) -> None:
+    def _account(self, data: bytes) -> None:
         if self.size < HEAD_BYTES:
-            self.head += bytes(data[: HEAD_BYTES - self.size])
+            self.head += data[: HEAD_BYTES - self.size]
         if self._hash:
             self._hash.update(data)
         self.size += len(data)
@@ -211,7 +211,7 @@ class Partials:
         try:
             for path in self._candidates(what):
                 if taken := self._take(path, mine):
-                    return self._open(taken, expected, os.O_RDWR)
+                    return self._continue(self._open(taken, expected, os.O_RDWR))
             new = self.directory / f"{mine}.{SUFFIX}"
             return self._open(new, expected, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except OSError as failure:
@@ -220,7 +220,9 @@ class Partials:
     def _open(self, path: Path, expected: Expected, flags: int) -> Partial:
         fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         validator = path.name.removesuffix(SUFFIX).rpartition(".")[2]
-        partial = Partial(path, expected, self.disk, fd, validator=validator)
+        return Partial(path, expected, self.disk, fd, validator=validator)
+
+    def _continue(self, partial: Partial) -> Partial:
         try:
             partial.rehash(self.pace.check)
         except DownloadError:

@@ -42,7 +42,8 @@ class Pace:
 
     def wait(self, seconds: float) -> None:
         """Wait, or raise the `stopped` error as soon as the run is asked to stop."""
-        self.stop.wait(max(0.0, seconds))
+        if seconds > 0:
+            self.stop.wait(seconds)
         self.check()
 
     def check(self) -> None:

@@ -76,8 +76,9 @@ class Request:
     Attributes:
         url: Percent-encoded; may hold a signature, so it never reaches a message.
         headers: Further header lines.
-        user: Basic auth's user name, "" for none.
-        password: Basic auth's password.
+        user: Basic auth's user name, or the key to sign with; "" for none.
+        password: Basic auth's password, or the secret to sign with.
+        sign: Sign for this region and service ("aws:amz:us-east-1:s3") instead of basic auth.
         temporary: Somebody else signed the URL, for a while: a refusal may mean that it ran out, and does not concern
             credentials of ours.
     """
@@ -86,6 +87,7 @@ class Request:
     headers: tuple[str, ...] = field(default=(), repr=False)
     user: str = ""
     password: SecretStr | None = None
+    sign: str = ""
     temporary: bool = False
 
 
@@ -154,6 +156,9 @@ class Wire:
         slowest = min(options.stall_bytes_per_second, (options.bytes_per_second or math.inf) / 2)
         settings: tuple[tuple[int, object], ...] = (
             (pycurl.USERAGENT, "prefect-alyx"),
+            # As options, and not as a header line: those are signed, and proxies change this one.
+            (pycurl.ACCEPT_ENCODING, "identity"),
+            (pycurl.HTTP_CONTENT_DECODING, 0),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.PROTOCOLS, _HTTP),
             (pycurl.FOLLOWLOCATION, 1),
@@ -176,11 +181,15 @@ class Wire:
         """Set what differs from request to request; what one request has and the next has not is taken back."""
         secure = request.url.lower().startswith("https:")
         handle.setopt(pycurl.URL, request.url)
-        handle.setopt(pycurl.HTTPHEADER, [*request.headers, *headers, "Accept-Encoding: identity", "Accept: */*"])
+        handle.unsetopt(pycurl.HTTPHEADER)  # an empty list would leave the last request's lines there
+        handle.setopt(pycurl.HTTPHEADER, [*request.headers, *headers])
         handle.setopt(pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTPS if secure else _HTTP)
         handle.setopt(pycurl.TIMEOUT_MS, math.ceil(seconds * 1000))
-        if request.user and request.password is not None:
+        if request.sign:
+            handle.setopt(pycurl.AWS_SIGV4, request.sign)
+        else:
             handle.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
+        if request.user and request.password is not None:
             handle.setopt(pycurl.USERNAME, request.user)
             handle.setopt(pycurl.PASSWORD, request.password.get_secret_value())
         else:

@@ -6,7 +6,10 @@ import hashlib
 import json
 import random
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KIB, MIB = 1 << 10, 1 << 20
 
