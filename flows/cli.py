@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,29 @@ def _show(fetched: Fetched, as_json: bool) -> int:
     for row in fetched.rows() if as_json else fetched.lines():
         click.echo(json.dumps(row) if as_json else row)
     return fetched.exit_code
+
+
+@cli.command()
+@root_option
+@click.option("--to", type=click.Path(path_type=Path), help="Where the tables go. Default: beside the files.")
+def tables(root: Path | None, to: Path | None) -> int:
+    r"""Write ONE's cache tables of what is proven under the root, so that ONE opens it without a network.
+
+    \b
+    prefect-alyx tables --root /data/alyx
+    python -c "from one.api import One; print(One(cache_dir='/data/alyx').search())"
+    """
+    if not find_spec("pyarrow"):
+        raise click.UsageError("The tables need pyarrow: `pip install prefect-alyx[tables]`.")
+    from tasks.alyx import AlyxClient
+    from tasks.one_tables import write_tables
+    from tasks.preparing import find_root
+    from tasks.settings import AlyxSettings
+
+    alyx = AlyxClient()
+    place = find_root(root, AlyxSettings(), alyx)
+    say(f"Tables of {write_tables(place, alyx, to):,} datasets lie in {to or place}.")
+    return DONE
 
 
 @cli.command()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -56,6 +56,7 @@ class Run:
         id: The run, in the ledger.
         pace: Its stop signal ends every wait and every transfer.
         stopped: Why the run had to stop, "" while it need not.
+        mismatched: What came as other bytes than Alyx registers, for whoever tells Alyx.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Run:
     pace: Pace
     connections: int
     stopped: str = ""
+    mismatched: list[Outcome] = field(default_factory=list)
     _settled_bytes: int = 0
 
     @classmethod
@@ -92,6 +94,8 @@ class Run:
     def settle(self, outcome: Outcome) -> None:
         """Count what became of one transfer; some outcomes stop all batches of this run."""
         self._settled_bytes += outcome.size or 0
+        if outcome.wrong:
+            self.mismatched.append(outcome)
         if outcome.verdict == Verdict.STOP_RUN and not self.pace.stop.is_set():
             self.stopped = f"{outcome.reason} {outcome.next_step}".strip()
             self.pace.stop.set()

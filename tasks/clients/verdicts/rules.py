@@ -517,6 +517,12 @@ RULES: dict[str, Rule] = {
         "ONE's cache tables cannot be used.",
         "Set PREFECT_INTEGRATIONS_ALYX_CATALOGUE to rest; whoever runs Alyx makes the tables (`one_cache`).",
     ),
+    "other-tables": _row(
+        "STOP_RUN",
+        "RUN",
+        "Cache tables that something else made lie there already.",
+        "Give another directory with --to: ONE reads it as `One(cache_dir=..., tables_dir=...)`.",
+    ),
     # --- kachery ----------------------------------------------------------------------------------
     "kachery-gateway": _row(
         "NEXT_SOURCE",
