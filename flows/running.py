@@ -15,9 +15,11 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.fetched import Fetched, StoppedError
+from tasks.clients.verdicts import DownloadError
 from tasks.downloading import download_batch, finished, running
 from tasks.model import Outcome, State, Summary
-from tasks.reporting import Progress, report
+from tasks.preparing import require_space
+from tasks.reporting import Progress, report, report_full
 from tasks.settings import AlyxSettings
 from tasks.wording import batch_label, files, headline, human_bytes
 
@@ -78,6 +80,20 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch)
     finally:
         finished(run_id)
     return Fetched(plan, summary, (*outcomes, *_untouched(plan, {outcome.path for outcome in outcomes})))
+
+
+def has_room(plan: Plan) -> Plan:
+    """Return a plan that fits the disk; tell of one that does not.
+
+    Raises:
+        DownloadError: `no-space`.
+    """
+    try:
+        require_space(plan)
+    except DownloadError as failure:
+        report_full(plan.root, str(failure))
+        raise
+    return plan
 
 
 def conclude(fetched: Fetched) -> PrefectState[Fetched]:
