@@ -198,6 +198,41 @@ def tables(root: Path | None, to: Path | None) -> int:
 
 
 @cli.command()
+@click.option("--check", "only_check", is_flag=True, help="Only check the files, and send nothing.")
+@click.option(
+    "--site",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("deployments/site.yaml"),
+    show_default=True,
+    help="The one file that a site edits.",
+)
+@click.option(
+    "--prefect-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Another prefect.yaml than the one that comes along.",
+)
+def deploy(only_check: bool, site: Path, prefect_file: Path | None) -> int:
+    r"""Bring pool, limits, variables, automations and deployments to the Prefect server; again, it changes nothing.
+
+    \b
+    prefect-alyx deploy --check
+    prefect-alyx deploy --site site.yaml
+    """
+    from deployments.provision import PREFECT_YAML, prepared, provision
+    from flows.local_server import prefect_api
+
+    known, lined = prepared(site, prefect_file or PREFECT_YAML)
+    if only_check:
+        click.echo(f"{lined.path}: {len(lined.data['deployments'])} deployments, and Prefect knows every key.")
+        click.echo(f"{site}: every key is known.")
+        return DONE
+    with prefect_api(say):
+        changed = provision(known, click.echo, lined)
+    click.echo(f"{changed} made or altered" if changed else "Nothing to change: the server has all of it")
+    return DONE
+
+
+@cli.command()
 @click.option("--root", type=click.Path(path_type=Path), help="Keep the files here; else they are removed at the end.")
 @click.option("--serve", is_flag=True, help="Keep the sandbox and Prefect's UI up until Ctrl-C.")
 @click.option("--faults", is_flag=True, help="Download through the fault server instead, and print the matrix.")

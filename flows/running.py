@@ -15,9 +15,11 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.fetched import Fetched, StoppedError
+from tasks.clients.verdicts import DownloadError
 from tasks.downloading import download_batch, finished, running
 from tasks.model import Outcome, State, Summary
-from tasks.reporting import Progress, report
+from tasks.preparing import require_space
+from tasks.reporting import Progress, report, report_full
 from tasks.settings import AlyxSettings
 from tasks.telling import tell_alyx
 from tasks.wording import batch_label, files, headline, human_bytes
@@ -87,6 +89,20 @@ def _tell(run: Run, plan: Plan, summary: Summary, outcomes: list[Outcome]) -> No
     for remark in remarks:
         get_run_logger().warning(remark)
     report(plan, summary, outcomes, remarks)
+
+
+def has_room(plan: Plan) -> Plan:
+    """Return a plan that fits the disk; tell of one that does not.
+
+    Raises:
+        DownloadError: `no-space`.
+    """
+    try:
+        require_space(plan)
+    except DownloadError as failure:
+        report_full(plan.root, str(failure))
+        raise
+    return plan
 
 
 def conclude(fetched: Fetched) -> PrefectState[Fetched]:

@@ -26,6 +26,7 @@ from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
 from tasks.crew import Crew
 from tasks.ledger import Ledger
+from tasks.limits import limits_of, slots
 from tasks.managed import Delivery
 from tasks.model import Json, Outcome, State, Summary
 from tasks.planfile import Plan, read_batch
@@ -224,7 +225,9 @@ def work_through(path: Path, batch: int, run_id: str, carrying: Callable[[Run, S
     before = run.ledger.outcomes(run_id, [transfer.path for transfer in transfers])
     settled = {outcome.path: outcome for outcome in before if outcome.state in _SETTLED}
     left = [transfer for transfer in transfers if transfer.path not in settled]
-    carry = carrying(run, [transfer.path for transfer in left])
-    summary = Summary.of(settled.values()) + Summary.of(download(run, left, carry)).lasting(time.monotonic() - begin)
-    get_run_logger().info(summary.line())
+    carry, log = carrying(run, [transfer.path for transfer in left]), get_run_logger()
+    with slots(limits_of(left), run.pace, log.info):
+        moved = Summary.of(download(run, left, carry))
+    summary = Summary.of(settled.values()) + moved.lasting(time.monotonic() - begin)
+    log.info(summary.line())
     return {**summary.to_json(), "stopped": run.stopped}
