@@ -576,6 +576,21 @@ def test_a_corrupt_file_of_kachery_is_not_believed(gateway, pace, tmp_path, home
     assert asked() == (1, 1)
 
 
+def test_a_corrupt_file_of_kachery_costs_no_byte_that_was_fetched_before(gateway, pace, tmp_path, home):
+    gateway.put("default", DATA, [Drop(0.5), Status(404), Good()])
+    assert code_of(client_of(gateway, pace).download_file, ADDRESS, tmp_path / "a.npy", digest=SHA1) == "not-found"
+    stored(home / ".kachery", DATA[::-1])
+    client_of(gateway, pace).download_file(ADDRESS, tmp_path / "a.npy", digest=SHA1)
+    assert gateway.bucket.sent() <= 1.02 * len(DATA)
+
+
+def test_behind_a_corrupt_file_the_other_clients_good_one_is_found(gateway, pace, tmp_path, home, asked):
+    stored(home / ".kachery", DATA[::-1])
+    stored(home / ".kachery-cloud", DATA)
+    client_of(gateway, pace).download_file(ADDRESS, tmp_path / "a.npy")
+    assert asked() == (0, 0)
+
+
 def test_by_choice_what_was_proven_is_kept_and_heals_what_was_corrupt(gateway, pace, tmp_path, asked):
     kept = stored(tmp_path / "cache", b"corrupt")
     client = client_of(gateway, pace, cache_dir=str(tmp_path / "cache"), fill_cache="yes")
