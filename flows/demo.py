@@ -17,7 +17,7 @@ from deployments.sandbox.model import Fate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from flows.fetching import Fetched
+    from flows.fetched import Fetched
 
     Say = Callable[[str], None]
 
@@ -38,7 +38,7 @@ def demo(root: Path | None, *, serve: bool, say: Say, show: Say) -> int:
         0 when all is as planted, 1 otherwise.
     """
     say("Starting a lab on loopback: Alyx, two file servers, S3, Globus, kachery ...")
-    with FullLab() as lab, _environment(lab.environment()), _place(root) as place:
+    with FullLab() as lab, environment(lab.environment()), _place(root) as place:
         return _Demo(lab, place, say, show).run(serve=serve)
 
 
@@ -122,7 +122,7 @@ class _Demo:
 
 
 @contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
+def environment(variables: dict[str, str]) -> Iterator[None]:
     """Use the lab and nothing else; Prefect keeps its own home, where its server's database is."""
     before = dict(os.environ)
     own = {"PREFECT_HOME": os.environ.get("PREFECT_HOME", str(Path.home() / ".prefect"))}

@@ -27,12 +27,17 @@ _BLOCK = 1 << 20
 
 @dataclass(slots=True)
 class Carried:
-    """A transfer whose bytes are proven and wait to be published."""
+    """A transfer whose bytes are proven and wait to be published.
+
+    Attributes:
+        note: What a person should know besides; "" for most.
+    """
 
     transfer: Transfer
     partial: Partial
     source: Source
     receipt: Receipt
+    note: str = ""
 
 
 @dataclass(slots=True)
@@ -94,12 +99,16 @@ class Carrier:
                 return Passed(transfer, managed[0], way.failures, way.receipt)
             return failed(transfer, failure, way.failures, way.receipt)
 
+    def failed(self, transfer: Transfer, failure: DownloadError) -> Outcome:
+        """The outcome of a transfer for which no source was asked."""
+        return failed(transfer, failure, {}, Receipt())
+
     def _adopt(self, transfer: Transfer, expected: Expected) -> Outcome | None:
         """Prove a file that another program, or a run that was killed, left at the final name."""
         found = self.tree.stat(transfer.path)
         if found is None or expected.size not in (None, found.st_size):
             return None
-        if not self._is_proven(transfer.path, expected):
+        if not self.proves(transfer.path, expected):
             return None
         return Outcome(
             transfer.dataset,
@@ -112,7 +121,13 @@ class Carrier:
             reason="It was on disk already, and is proven now.",
         )
 
-    def _is_proven(self, path: str, expected: Expected) -> bool:
+    def proves(self, path: str, expected: Expected) -> bool:
+        """Read the file at a path, and say whether it is what is expected.
+
+        Raises:
+            DownloadError: `stopped` or `bad-path`.
+            OSError: it cannot be read.
+        """
         hasher, size, head = expected.hasher(), 0, b""
         with self.tree.open(path) as file:
             while block := file.read(_BLOCK):
@@ -222,7 +237,7 @@ def published(carried: Carried, result: Published | DownloadError) -> Outcome:
         bytes=receipt.bytes,
         attempts=receipt.attempts,
         verdict=failure.verdict if failure else "",
-        reason=failure.reason if failure else "",
+        reason=failure.reason if failure else carried.note,
         next_step=failure.next_step if failure else "",
         code=failure.code if failure else "",
         size=transfer.size if isinstance(result, DownloadError) else result.size,

@@ -82,7 +82,7 @@ class Crew:
         for one in arrived:
             if isinstance(one, _Bug):
                 raise one.error
-        return arrived
+        return [one for one in arrived if not isinstance(one, _Bug)]
 
     def _work(self) -> None:
         try:

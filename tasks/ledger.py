@@ -51,6 +51,16 @@ class Run(NamedTuple):
     summary: Json | None
 
 
+class Proven(NamedTuple):
+    """A file that the ledger knows to be proven, with what it was when it was."""
+
+    path: str
+    dataset: str
+    size: int
+    digest: str
+    mtime_ns: int
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -150,6 +160,20 @@ class Ledger:
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(transfers.c.path), _list(paths)).mappings()
             return [Outcome(**{**row, "state": State(row["state"])}) for row in rows]
+
+    def oldest(self, share: float) -> list[Proven]:
+        """Return the files whose proof is oldest, until they are that share of all bytes; at least one, if there is."""
+        names = ("path", "dataset", "size", "digest", "mtime_ns")
+        query = sa.select(*(proofs.c[name] for name in names)).order_by(proofs.c.proven_at, proofs.c.path)
+        found: list[Proven] = []
+        with self._database.reading() as connection:
+            left = share * (connection.scalar(sa.select(sa.func.sum(proofs.c.size))) or 0)
+            for row in connection.execute(query):
+                found.append(Proven(*row))
+                left -= row.size
+                if left <= 0:
+                    break
+        return found
 
     def failed(self) -> list[Failure]:
         """Return the transfers whose last outcome was a failure, by path."""

@@ -78,6 +78,7 @@ def make_plan(
     space: Space,
     resting: Mapping[str, Failure] | None = None,
     catalogue: str = "",
+    left_out: Sequence[Skip] = (),
 ) -> Plan:
     """Decide what to do with every dataset.
 
@@ -92,6 +93,7 @@ def make_plan(
         space: What is free on disk, and what must stay free.
         resting: Failures that are not tried again yet, by path (`Ledger.resting`).
         catalogue: Which catalogue named the datasets.
+        left_out: What the catalogue itself leaves out, with the reason; read when all datasets are.
     """
     draft = _Draft(router, resting or {})
     for chunk in _chunks(datasets):
@@ -101,6 +103,7 @@ def make_plan(
         for dataset, found in zip(good, look(paths), strict=True):
             draft.place(dataset, proofs.get(dataset.path), found)
     draft.settle()
+    draft.skips += left_out
     return draft.freeze(root, space, catalogue)
 
 

@@ -7,12 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.alyx import AlyxClient
-from tasks.catalogue import datasets, repositories
+from tasks.catalogue import repositories, still_there
 from tasks.clients import PROC_PRECEDENCE, DownloadClient, client_class, client_for
 from tasks.clients.one_files import cache_dir
 from tasks.clients.verdicts import error
 from tasks.disk import free_bytes, look
 from tasks.ledger import Ledger
+from tasks.listing import Listing, listing
 from tasks.planfile import Plan, Space
 from tasks.planning import make_plan
 from tasks.selection import Selection
@@ -20,47 +21,80 @@ from tasks.sources import ANYWHERE, Router
 from tasks.wording import human_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from tasks.model import Dataset, FileRecord, Json
+    from tasks.model import Dataset, FileRecord, Json, Skip
     from tasks.settings import AlyxSettings
+
+    #: Names the datasets of a selection.
+    Catalogue = Callable[[Selection, AlyxClient], Iterable[Dataset]]
 
 _REST = timedelta(days=7)
 
 
-def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, *, rest: timedelta = _REST) -> Plan:
-    """Decide what a run will do; nothing is written anywhere.
+def prepare(
+    selection: Selection,
+    root: Path | None,
+    settings: AlyxSettings,
+    *,
+    rest: timedelta = _REST,
+    catalogue: Catalogue | None = None,
+) -> Plan:
+    """Decide what a run will do; nothing is written under the root.
 
     Args:
         selection: What the user asks for.
         root: Where the files go; by default the settings' root, then ONE's cache directory for this Alyx.
         settings: Defaults.
         rest: How long a file is left in peace that differs from what Alyx registers at all its sources.
+        catalogue: Names the datasets of the selection; by default all, from REST or from cache tables.
 
     Raises:
         DownloadError: when Alyx or the ledger cannot answer, or a root is missing.
     """
     alyx = AlyxClient()
     place = find_root(root, settings, alyx)
-    records = repositories(alyx)
     ledger = Ledger.read_only(place)
-    router = Router(
+    records = repositories(alyx)
+    left_out: list[Skip] = []
+    found = (
+        Listing(iter(catalogue(selection, alyx)), f"REST of {alyx.url}")
+        if catalogue
+        else listing(
+            selection, alyx, records, wanted=settings.catalogue, configured=configured(), left_out=left_out.append
+        )
+    )
+    return make_plan(
+        found.datasets,
+        left_out=left_out,
+        root=str(place),
+        router=_router(selection, records),
+        known=ledger.known,
+        look=partial(look, place),
+        space=Space(free_bytes(place), settings.reserve_bytes),
+        resting=ledger.resting(datetime.now(UTC) - rest),
+        catalogue=found.catalogue,
+    )
+
+
+def router_for(selection: Selection, alyx: AlyxClient) -> Router:
+    """Make what finds the sources of a selection's datasets.
+
+    Raises:
+        DownloadError: An `alyx-...` row.
+    """
+    return _router(selection, repositories(alyx))
+
+
+def _router(selection: Selection, records: dict[str, Json]) -> Router:
+    return Router(
         records,
         Addresses(records),
         precedence=tuple(selection.protocols),
         use=selection.repositories or None,
         avoid=selection.avoid_repositories,
         configured=configured(),
-    )
-    return make_plan(
-        datasets(selection, alyx),
-        root=str(place),
-        router=router,
-        known=ledger.known,
-        look=partial(look, place),
-        space=Space(free_bytes(place), settings.reserve_bytes),
-        resting=ledger.resting(datetime.now(UTC) - rest),
-        catalogue=f"REST of {alyx.url}",
     )
 
 
@@ -109,16 +143,17 @@ class Addresses:
 
 
 def failed_before(root: Path | None, settings: AlyxSettings) -> Selection:
-    """Select the datasets whose last attempt failed.
+    """Select the datasets whose last attempt failed, and that Alyx still has.
 
     Raises:
         DownloadError: `nothing-failed`.
     """
-    place = find_root(root, settings, AlyxClient())
-    failed = [failure.dataset for failure in Ledger.read_only(place).failed()]
+    alyx = AlyxClient()
+    place = find_root(root, settings, alyx)
+    failed = still_there(alyx, [failure.dataset for failure in Ledger.read_only(place).failed()])
     if not failed:
         raise error("nothing-failed", f"{place}.")
-    return Selection.read({"dataset_ids": failed})
+    return Selection.read({"dataset_ids": sorted(failed)})
 
 
 def configured() -> list[str]:

@@ -6,10 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tasks.model import Summary
     from tasks.planfile import Plan
+    from tasks.probing import Cost
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 #: Skips of one reason that are named before the rest is only counted.
@@ -94,3 +95,10 @@ def headline(summary: Summary) -> str:
     if summary.published:
         return f"{files(summary.published)} published, {human_bytes(summary.bytes)}"
     return "Nothing to do: what can be had is there, and proven"
+
+
+def canary_line(costs: Sequence[Cost]) -> str:
+    """What the canary found, in one line."""
+    states = Counter(cost.state for cost in costs)
+    untried = f", {states['untried']:,} without a file to try" if states["untried"] else ""
+    return f"{states['works']:,} of {len(costs):,} routes work, {states['broken']:,} broken{untried}."

@@ -95,7 +95,7 @@ class Lab:
 
 def fixture(name, case="default"):
     pytest.importorskip("responses", reason="globus_sdk.testing needs it")
-    from globus_sdk.testing import get_response_set  # noqa: PLC0415  (needs `responses`)
+    from globus_sdk.testing import get_response_set
 
     return get_response_set(name).lookup(case)
 

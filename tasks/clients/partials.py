@@ -142,7 +142,7 @@ class Partial:
         if self.size:
             os.ftruncate(self.fd, 0)
             os.lseek(self.fd, 0, os.SEEK_SET)
-        self.size, self.head, self._hash = 0, b"", self.expected.hasher()
+            self.size, self.head, self._hash = 0, b"", self.expected.hasher()
         self.validator = self.source = self.if_range = ""
 
     def reject(self) -> bool:

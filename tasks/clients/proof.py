@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 #: Alyx has one field for both; the length tells which (reference: alyx-and-one 6).
 ALGORITHMS = {32: "md5", 40: "sha1"}
+_HASHERS = {"md5": hashlib.md5, "sha1": hashlib.sha1}
 
 #: First bytes by suffix, where the format fixes them. A file of another suffix is only checked against `PAGES`.
 MAGIC: dict[str, tuple[int, tuple[bytes, ...]]] = {
@@ -77,7 +78,7 @@ class Expected:
 
     def hasher(self) -> _Hash | None:
         """A fresh digest object, or None where there is nothing to compare with."""
-        return hashlib.new(self.algorithm, usedforsecurity=False) if self.algorithm else None
+        return _HASHERS[self.algorithm](usedforsecurity=False) if self.algorithm else None
 
     def check(self, size: int, digest: str, head: bytes, name: str) -> None:
         """Compare what was received with what is registered.

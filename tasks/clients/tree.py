@@ -101,6 +101,19 @@ class Tree:
             self.disk.fsync(fd)
         return os.open(part, _DIRECTORY, dir_fd=fd)
 
+    def move(self, relative: str, target: str) -> None:
+        """Rename a file below the root, atomically and durably; no symlink on either way is followed.
+
+        Raises:
+            DownloadError: `bad-path`.
+            OSError: as the disk says; then the file is where it was.
+        """
+        source, goal = PurePosixPath(relative), PurePosixPath(target)
+        with self.directory(source.parent, create=False) as old, self.directory(goal.parent) as new:
+            os.rename(source.name, goal.name, src_dir_fd=old, dst_dir_fd=new)
+            self.disk.fsync(new)
+            self.disk.fsync(old)
+
     def open(self, relative: str) -> BinaryIO:
         """Open a regular file below the root for reading, without following a symlink."""
         path = PurePosixPath(relative)
@@ -109,6 +122,8 @@ class Tree:
 
     def stat(self, relative: str) -> os.stat_result | None:
         """Stat a regular file below the root without following a symlink; None where there is none."""
+        if not os.path.lexists(f"{self.root}/{relative}"):
+            return None  # one look, where the walk takes a dozen: it finds nothing either
         path = PurePosixPath(relative)
         try:
             with self.directory(path.parent, create=False) as fd:

@@ -132,7 +132,7 @@ class Wire:
         try:
             self._address(handle, request, budget.seconds_left(), headers)
             handle.setopt(pycurl.XFERINFOFUNCTION, watch.on_progress)
-            handle.setopt(pycurl.HEADERFUNCTION, answer.on_header)
+            handle.setopt(pycurl.HEADERFUNCTION, answer.lines.append)
             handle.setopt(pycurl.WRITEFUNCTION, answer.on_body)
             handle.perform()
         except pycurl.error as failure:
@@ -149,7 +149,7 @@ class Wire:
             return self._new_handle()
 
     def _new_handle(self) -> pycurl.Curl:
-        """A handle with all that is the same for every request; connection, TLS session and DNS answers stay with it."""
+        """A handle with what is the same for every request; connection, TLS session and DNS answers stay with it."""
         handle, options = pycurl.Curl(), self.options
         slowest = min(options.stall_bytes_per_second, (options.bytes_per_second or math.inf) / 2)
         settings: tuple[tuple[int, object], ...] = (

@@ -117,11 +117,18 @@ def tables(options, server, secure, line, ca, www, place):
         rounds,
     )
     yield Table(
-        "A long line: one large file", job(wan, line), (ours, curl("curl"), aria2("aria2, 8 connections", streams=8), one)
-        if not quick else (ours, aria2("aria2, 8 connections", streams=8)), 1
+        "A long line: one large file",
+        job(wan, line),
+        (ours, curl("curl"), aria2("aria2, 8 connections", streams=8), one)
+        if not quick
+        else (ours, aria2("aria2, 8 connections", streams=8)),
+        1,
     )
     yield Table(
-        "A long line: ALF mix", job(alf[:few], line), (ours, curl("curl --parallel"), aria2("aria2"), replace(one, most=100)), 1
+        "A long line: ALF mix",
+        job(alf[:few], line),
+        (ours, curl("curl --parallel"), aria2("aria2"), replace(one, most=100)),
+        1,
     )
 
 

@@ -55,7 +55,11 @@ def one_http(job):
 
     def fetch():
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda item: http_download_file(job.url(item), target_dir=_folder(job, item), **quiet), job.items))
+            list(
+                pool.map(
+                    lambda item: http_download_file(job.url(item), target_dir=_folder(job, item), **quiet), job.items
+                )
+            )
 
     quiet = {"silent": True, "return_md5": True}
     return fetch
