@@ -19,7 +19,8 @@ from tasks.clients.verdicts import DownloadError, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flows.fetching import Fetched
+    from flows.fetched import Fetched
+    from tasks.mirroring import Mode
     from tasks.model import Json
     from tasks.planfile import Plan
 
@@ -118,6 +119,55 @@ def retry(root: Path | None, as_json: bool) -> int:
         return _show(run(root), as_json)
 
 
+@cli.command()
+@selection_options
+@root_option
+@click.option(
+    "--mode",
+    type=click.Choice(["changed", "failed", "all"]),
+    default="changed",
+    show_default=True,
+    help="What changed since the last complete run and what failed before; only the latter; or all.",
+)
+@json_option
+def sync(root: Path | None, mode: Mode, as_json: bool, **selected: Any) -> int:
+    r"""Keep a selection mirrored: bring what changed since the last complete run, and what failed before.
+
+    \b
+    prefect-alyx sync --selection mirror.yaml --root /data/alyx
+    prefect-alyx sync --lab cortexlab --mode all
+    """
+    from flows.fetching import sync as run
+    from flows.local_server import prefect_api
+
+    selection = selection_from(selected)
+    with prefect_api(say):
+        return _show(run(selection, root, mode), as_json)
+
+
+@cli.command()
+@root_option
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of the tree that is read, the oldest proofs first.",
+)
+@json_option
+def verify(root: Path | None, share: float, as_json: bool) -> int:
+    r"""Read the files on disk, and fetch anew what is not what it was proven to be; nothing is deleted.
+
+    \b
+    prefect-alyx verify --root /data/alyx --share 0.1
+    """
+    from flows.fetching import verify as run
+    from flows.local_server import prefect_api
+
+    with prefect_api(say):
+        return _show(run(root, share), as_json)
+
+
 def _show(fetched: Fetched, as_json: bool) -> int:
     for row in fetched.rows() if as_json else fetched.lines():
         click.echo(json.dumps(row) if as_json else row)
@@ -148,10 +198,46 @@ def tables(root: Path | None, to: Path | None) -> int:
 
 
 @cli.command()
+@click.option("--check", "only_check", is_flag=True, help="Only check the files, and send nothing.")
+@click.option(
+    "--site",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("deployments/site.yaml"),
+    show_default=True,
+    help="The one file that a site edits.",
+)
+@click.option(
+    "--prefect-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Another prefect.yaml than the one that comes along.",
+)
+def deploy(only_check: bool, site: Path, prefect_file: Path | None) -> int:
+    r"""Bring pool, limits, variables, automations and deployments to the Prefect server; again, it changes nothing.
+
+    \b
+    prefect-alyx deploy --check
+    prefect-alyx deploy --site site.yaml
+    """
+    from deployments.provision import PREFECT_YAML, prepared, provision
+    from flows.local_server import prefect_api
+
+    known, lined = prepared(site, prefect_file or PREFECT_YAML)
+    if only_check:
+        click.echo(f"{lined.path}: {len(lined.data['deployments'])} deployments, and Prefect knows every key.")
+        click.echo(f"{site}: every key is known.")
+        return DONE
+    with prefect_api(say):
+        changed = provision(known, click.echo, lined)
+    click.echo(f"{changed} made or altered" if changed else "Nothing to change: the server has all of it")
+    return DONE
+
+
+@cli.command()
 @click.option("--root", type=click.Path(path_type=Path), help="Keep the files here; else they are removed at the end.")
 @click.option("--serve", is_flag=True, help="Keep the sandbox and Prefect's UI up until Ctrl-C.")
+@click.option("--faults", is_flag=True, help="Download through the fault server instead, and print the matrix.")
 @click.option("--stop", is_flag=True, help="Stop the local Prefect server, and do nothing else.")
-def demo(root: Path | None, serve: bool, stop: bool) -> int:
+def demo(root: Path | None, serve: bool, faults: bool, stop: bool) -> int:
     r"""Download a whole lab from a sandbox on loopback, twice, and compare it with the truth.
 
     \b
@@ -163,6 +249,10 @@ def demo(root: Path | None, serve: bool, stop: bool) -> int:
 
         stop_server(say)
         return DONE
+    if faults:
+        from flows.fault_demo import fault_demo
+
+        return fault_demo(say=say, show=click.echo)
     from flows.demo import demo as run
 
     return run(root, serve=serve, say=say, show=click.echo)

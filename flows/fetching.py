@@ -1,78 +1,29 @@
-"""Runs one download in this process, and says what became of it: what `fetch` and `demo` print."""
+"""Runs a flow in this process, and returns what became of it: for the verbs `fetch`, `retry`, `sync` and `verify`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows.download import download
-from tasks.clients.verdicts import DownloadError, Verdict, error
+from flows.fetched import Fetched, StoppedError
+from flows.mirror import mirror
+from flows.verify import verify as verify_flow
+from tasks.clients.verdicts import DownloadError, error
 from tasks.ledger import Ledger
-from tasks.model import Outcome, State, Summary
+from tasks.model import Outcome, State
 from tasks.preparing import failed_before, prepare, require_space
 from tasks.settings import AlyxSettings
-from tasks.wording import headline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from prefect.client.schemas.objects import State as PrefectState
 
-    from tasks.model import Json
+    from tasks.mirroring import Mode
     from tasks.planfile import Plan
     from tasks.selection import Selection
-
-DONE, FAILED, TEMPORARY, STOPPED = 0, 3, 5, 7
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A run that ended.
-
-    Attributes:
-        plan: What was to be done.
-        summary: The numbers.
-        outcomes: What became of each transfer, the planned skips and the present files included.
-    """
-
-    plan: Plan
-    summary: Summary
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """0 done, 3 some files failed, 5 what failed may mend by itself, 7 stopped."""
-        if self.summary.stopped:
-            return STOPPED
-        failures = [one for one in self.outcomes if one.state is State.FAILED]
-        if not failures:
-            return DONE
-        return TEMPORARY if all(one.verdict == Verdict.RETRY for one in failures) else FAILED
-
-    def rows(self) -> Iterator[Json]:
-        """The JSON lines: a transfer each, and last the summary."""
-        yield from (outcome.to_json() for outcome in self.outcomes)
-        yield {"summary": self.summary.to_json()}
-
-    def lines(self) -> Iterator[str]:
-        """What a person reads: what failed and why, what was skipped, the headline and the numbers."""
-        yield from self.trouble()
-        yield self.headline
-        yield self.summary.line()
-
-    def trouble(self) -> Iterator[str]:
-        """What was not had, each with its reason and, where there is one, its next step."""
-        for outcome in self.outcomes:
-            if outcome.state in (State.FAILED, State.SKIPPED):
-                yield f"{outcome.state:8} {outcome.path}"
-                yield from (f"         {text}" for text in (outcome.reason, outcome.next_step) if text)
-        if self.summary.stopped:
-            yield f"stopped  {self.summary.stopped}"
-
-    @property
-    def headline(self) -> str:
-        """One sentence: is all well?"""
-        return headline(self.summary)
 
 
 def fetch(selection: Selection, root: Path | None) -> Fetched:
@@ -94,24 +45,44 @@ def retry(root: Path | None) -> Fetched:
     return run(prepare(selection, root, AlyxSettings(), rest=timedelta()), selection)
 
 
+def sync(selection: Selection, root: Path | None, mode: Mode) -> Fetched:
+    """Mirror once, in this process.
+
+    Raises:
+        DownloadError: when the run cannot begin, or dies.
+    """
+    return _fetched(mirror(selection, root, mode, return_state=True))
+
+
+def verify(root: Path | None, share: float) -> Fetched:
+    """Scrub a share of the tree, in this process.
+
+    Raises:
+        DownloadError: when the run cannot begin, or dies.
+    """
+    return _fetched(verify_flow(root, share, return_state=True))
+
+
 def run(plan: Plan, selection: Selection) -> Fetched:
-    """Run the flow on a plan in this process, and read from the ledger what became of it.
+    """Run the flow on a plan in this process.
 
     Raises:
         DownloadError: `no-space`, or why the run died.
     """
     require_space(plan)
-    state = download(selection, plan=plan.save(), return_state=True)
-    run_id = str(state.state_details.flow_run_id)
-    ledger = Ledger.read_only(Path(plan.root))
-    record = ledger.run(run_id)
-    if record is None or record.summary is None:
-        died = state.result(raise_on_failure=False)
-        raise died if isinstance(died, DownloadError) else error("run-died", f"{state.message or died}")
-    summary = Summary(**record.summary, stopped=(state.message or "") if state.is_failed() else "")
-    return Fetched(plan, summary, (*ledger.outcomes(run_id), *_untouched(plan)))
+    path = plan.save()
+    with closing(Ledger.open(Path(plan.root))) as ledger:
+        ledger.confirm(plan.present_files)  # a saved plan does not name them
+    done = _fetched(download(selection, plan=path, return_state=True))
+    present = (Outcome(dataset, where, State.PRESENT) for dataset, where in plan.present_files.items())
+    return replace(done, plan=plan, outcomes=(*done.outcomes, *present))
 
 
-def _untouched(plan: Plan) -> Iterator[Outcome]:
-    yield from (Outcome(dataset, path, State.PRESENT) for dataset, path in plan.present_files.items())
-    yield from (Outcome(skip.dataset, skip.path, State.SKIPPED, reason=skip.reason) for skip in plan.skips())
+def _fetched(state: PrefectState[Any]) -> Fetched:
+    """The result of a flow run, whether it is Completed or had to stop early."""
+    result: object = state.result(raise_on_failure=False)
+    if isinstance(result, StoppedError):
+        return result.fetched
+    if isinstance(result, Fetched):
+        return result
+    raise result if isinstance(result, DownloadError) else error("run-died", f"{state.message or result}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from tasks.words import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from tasks.model import Skip
     from tasks.pages import Pages
@@ -39,7 +41,13 @@ _PATTERN = re.compile(r"[*?\[\]]")
 _AIM = int(0.8 * PAGE_ROWS)
 
 
-def datasets(selection: Selection, alyx: Pages, *, left_out: Callable[[Skip], None] = ignore) -> Iterator[Dataset]:
+def datasets(
+    selection: Selection,
+    alyx: Pages,
+    *,
+    left_out: Callable[[Skip], None] = ignore,
+    changed_since: datetime | None = None,
+) -> Iterator[Dataset]:
     """Yield the datasets that a selection means, each once; one without file records has none, and a path all the same.
 
     No more than the datasets of one query are held at a time: about a page, or the largest session.
@@ -48,13 +56,15 @@ def datasets(selection: Selection, alyx: Pages, *, left_out: Callable[[Skip], No
         selection: What is meant.
         alyx: Whom to ask.
         left_out: See :func:`tasks.choice.chosen`.
+        changed_since: Leave out sessions of which no dataset changed since then. Datasets that were asked for by id,
+            and those without a session, are yielded all the same.
 
     Raises:
         DownloadError: `selection` for a value that Alyx does not know, with the nearest one; `alyx-not-found` for
             ids that it does not have; `alyx-incomplete` where rows are missing; or another `alyx-...` row.
     """
     check_values(selection, alyx)
-    for candidates in _candidates(selection, alyx):
+    for candidates in _candidates(selection, alyx, changed_since):
         yield from chosen(candidates, selection, left_out)
 
 
@@ -65,6 +75,16 @@ def repositories(alyx: Pages) -> dict[str, Json]:
         DownloadError: An `alyx-...` row.
     """
     return {row["name"]: row for row in complete(alyx, "data-repository")}
+
+
+def still_there(alyx: Pages, ids: Iterable[str]) -> set[str]:
+    """Return those of the datasets' ids that Alyx still has.
+
+    Raises:
+        DownloadError: An `alyx-...` row.
+    """
+    found = (row for some in batches(ids, MOST_IDS) for row in complete(alyx, "datasets", django=id_in("id", some)))
+    return {row_key(row).lower() for row in found}
 
 
 def check_values(selection: Selection, alyx: Pages) -> None:
@@ -81,12 +101,13 @@ def check_values(selection: Selection, alyx: Pages) -> None:
                 raise error("selection", f"{field}: Alyx has no {value!r}{did_you_mean(value, known)}.")
 
 
-def _candidates(selection: Selection, alyx: Pages) -> Iterator[list[Candidate]]:
+def _candidates(selection: Selection, alyx: Pages, changed_since: datetime | None) -> Iterator[list[Candidate]]:
     """Datasets in lists that hold, for every session in them, all that may be meant."""
     if selection.dataset_ids:
         yield from _by_id(selection, alyx)
         return
-    yield from _by_session(selection, alyx)
+    found = _changed_sessions(selection, alyx, changed_since) if changed_since else sessions(alyx, selection)
+    yield from _by_session(selection, alyx, found)
     if not selection.of_sessions:
         yield aggregates(selection, alyx)
 
@@ -139,10 +160,20 @@ def _is_of(session: Session | None, selection: Selection) -> bool:
     return session.matches(selection) if session else not selection.of_sessions
 
 
-def _by_session(selection: Selection, alyx: Pages) -> Iterator[list[Candidate]]:
+def _changed_sessions(selection: Selection, alyx: Pages, since: datetime) -> Iterator[Session]:
+    """Sessions with a dataset that changed; what did not change in them is listed too, as it may be a revision of it.
+
+    Alyx's times have no zone, and it evaluates the filter: nothing but digits and their separators gets into it.
+    """
+    moment = since.astimezone(UTC).replace(tzinfo=None).isoformat()
+    rows = complete(alyx, "datasets", **_filters(selection), django=f"auto_datetime__gte,{moment}")
+    changed = sorted({session for row in rows if (session := _session_id(row))})
+    return (session for session in sessions_by_id(alyx, changed) if session.matches(selection))
+
+
+def _by_session(selection: Selection, alyx: Pages, found: Iterator[Session]) -> Iterator[list[Candidate]]:
     """Several sessions a query, as many as are likely to fit one page, judged by those before."""
     filters = _filters(selection)
-    found = sessions(alyx, selection)
     size = 1
     while batch := {session.id: session for session in islice(found, size)}:
         rows = _ordered(list(complete(alyx, "datasets", **filters, **_of_sessions(list(batch)))))

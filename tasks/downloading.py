@@ -10,14 +10,14 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from tasks.alyx import AlyxClient
-from tasks.carrying import Carried, Carrier, published
+from tasks.carrying import Carried, Carrier, Passed, published
 from tasks.catalogue import repositories
 from tasks.clients import DownloadError, Verdict, WireOptions
 from tasks.clients.partials import Partials
@@ -26,19 +26,27 @@ from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
 from tasks.crew import Crew
 from tasks.ledger import Ledger
+from tasks.limits import limits_of, slots
+from tasks.managed import Delivery
 from tasks.model import Json, Outcome, State, Summary
 from tasks.planfile import Plan, read_batch
 from tasks.settings import AlyxSettings
 from tasks.switchboard import Switchboard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from prefect.client.schemas.objects import State as PrefectState
     from prefect.client.schemas.objects import TaskRun
     from prefect.tasks import Task
 
+    from tasks.carrying import Arrival
     from tasks.model import Transfer
+
+    #: Brings one transfer as far as it can be published, or says what became of it.
+    Carry = Callable[[Transfer], Arrival]
+
+P = ParamSpec("P")
 
 
 @dataclass(slots=True)
@@ -98,25 +106,46 @@ class Run:
         return self._settled_bytes + Partials(self.tree.partials, self.tree.disk, self.pace).bytes()
 
 
-def download(run: Run, transfers: Iterable[Transfer]) -> Iterator[Outcome]:
+def download(run: Run, transfers: Iterable[Transfer], carry: Carry | None = None) -> Iterator[Outcome]:
     """Carry, publish and record transfers; yield each outcome once it is in the ledger.
 
-    When the run is stopped, what was not begun is not reported: it stays planned.
+    First what passes through this process, then what a service moves, then what the service did not bring. When the
+    run is stopped, what was not begun is not reported: it stays planned.
+
+    Args:
+        run: The run.
+        transfers: What is to be carried.
+        carry: Carries one of them; by default the run's own carrier.
     """
-    crew = Crew(run.carrier().carry, transfers, run.connections, run.pace.stop)
+    carrying = carry or run.carrier().carry
+    passed: list[Passed] = []
+    yield from _carried(run, transfers, carrying, passed)
+    settled: list[Outcome] = []
+    delivery = Delivery(run.carrier(), lambda group: settled.extend(_settled(run, group)))
+    if not run.pace.stop.is_set():
+        delivery.move(passed)
+    yield from settled
+    yield from _carried(run, delivery.left, carrying, [])
+
+
+def _carried(run: Run, transfers: Iterable[Transfer], carry: Carry, passed: list[Passed]) -> Iterator[Outcome]:
+    """Let a crew carry transfers; what only a service can bring is passed on."""
+    crew = Crew(carry, transfers, run.connections, run.pace.stop)
     for group in crew.groups():
-        outcomes = _published(run.tree, group)
-        run.ledger.record(outcomes, run=run.id)
-        for outcome in outcomes:
-            run.settle(outcome)
-        yield from outcomes
+        passed += [one for one in group if isinstance(one, Passed)]
+        yield from _settled(run, [one for one in group if not isinstance(one, Passed)])
 
 
-def _published(tree: Tree, group: list[Carried | Outcome]) -> list[Outcome]:
+def _settled(run: Run, group: list[Carried | Outcome]) -> list[Outcome]:
+    """Publish a group, record it, and count it."""
     carried = [one for one in group if isinstance(one, Carried)]
-    results = publish(tree, [(one.partial, one.transfer.path) for one in carried])
-    done = [published(one, result) for one, result in zip(carried, results, strict=True)]
-    return [*done, *(one for one in group if isinstance(one, Outcome))]
+    results = publish(run.tree, [(one.partial, one.transfer.path) for one in carried])
+    outcomes = [published(one, result) for one, result in zip(carried, results, strict=True)]
+    outcomes += [one for one in group if isinstance(one, Outcome)]
+    run.ledger.record(outcomes, run=run.id)
+    for outcome in outcomes:
+        run.settle(outcome)
+    return outcomes
 
 
 # --- runs in this process ---------------------------------------------------------------------------
@@ -151,16 +180,21 @@ async def may_mend(_task: Task[Any, Any], _run: TaskRun, state: PrefectState[Any
     return isinstance(failure, DownloadError) and failure.verdict is Verdict.RETRY
 
 
-@task(
-    name="download batch",
-    task_run_name="{label}",
-    retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=10),
-    retry_jitter_factor=1,
-    retry_condition_fn=may_mend,
-    persist_result=False,
-    cache_policy=NO_CACHE,
-)
+def batch_task(name: str) -> Callable[[Callable[P, Json]], Task[P, Json]]:
+    """Make a function the task that works on one batch, whatever it does with the files."""
+    return task(
+        name=name,
+        task_run_name="{label}",
+        retries=3,
+        retry_delay_seconds=exponential_backoff(backoff_factor=10),
+        retry_jitter_factor=1,
+        retry_condition_fn=may_mend,
+        persist_result=False,
+        cache_policy=NO_CACHE,
+    )
+
+
+@batch_task("download batch")
 def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:  # noqa: ARG001  (the run's name)
     """Download one batch of a plan; resume it where an earlier attempt of this run was.
 
@@ -173,12 +207,27 @@ def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:  # n
     Returns:
         The batch's summary, and why the run has to stop, if it has to.
     """
-    path, begin = Path(plan), time.monotonic()
+    return work_through(Path(plan), batch, run_id, lambda run, _: run.carrier().carry)
+
+
+def work_through(path: Path, batch: int, run_id: str, carrying: Callable[[Run, Sequence[str]], Carry]) -> Json:
+    """Carry what is left of a batch, and sum up; what an earlier attempt of this run settled is not done again.
+
+    Args:
+        path: The plan.
+        batch: Number of the batch.
+        run_id: The run, in the ledger.
+        carrying: Makes what carries one transfer, of the run and the paths that are left.
+    """
+    begin = time.monotonic()
     transfers = read_batch(path, batch)
     run = running(run_id, Path(Plan.load(path).root))
-    mine = {transfer.path for transfer in transfers}
-    settled = {one.path: one for one in run.ledger.outcomes(run_id) if one.path in mine and one.state in _SETTLED}
+    before = run.ledger.outcomes(run_id, [transfer.path for transfer in transfers])
+    settled = {outcome.path: outcome for outcome in before if outcome.state in _SETTLED}
     left = [transfer for transfer in transfers if transfer.path not in settled]
-    summary = Summary.of(settled.values()) + Summary.of(download(run, left)).lasting(time.monotonic() - begin)
-    get_run_logger().info(summary.line())
+    carry, log = carrying(run, [transfer.path for transfer in left]), get_run_logger()
+    with slots(limits_of(left), run.pace, log.info):
+        moved = Summary.of(download(run, left, carry))
+    summary = Summary.of(settled.values()) + moved.lasting(time.monotonic() - begin)
+    log.info(summary.line())
     return {**summary.to_json(), "stopped": run.stopped}

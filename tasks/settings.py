@@ -40,3 +40,5 @@ class AlyxSettings(PrefectBaseSettings):
         default=False,
         description="Tell Alyx of a file record whose server gave the same wrong bytes twice (json.mismatch_hash).",
     )
+    credentials_block: str = Field(default="", description="Name of an `Alyx Credentials` block to log in with.")
+    params_block: str = Field(default="", description="Name of an `Alyx Remote Params` block to lay down for ONE.")

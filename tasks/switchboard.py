@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.clients import DownloadClient, DownloadError, Verdict, WireOptions, client_for
 from tasks.clients.verdicts import error
+from tasks.sources import ANYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Transient failures in a row after which a repository is asked last.
 _TROUBLE = 3
+#: A repository that refuses its credentials is done with; other repositories may still have the file.
+CLOSING = ("unauthorised", "refused", "globus-login")
 
 
 class Switchboard:
@@ -40,7 +43,7 @@ class Switchboard:
         pace: Pace,
         params: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.repositories = repositories
+        self.repositories = {ANYWHERE: {}, **repositories}
         self.options = options
         self.pace = pace
         self.params = params or {}
@@ -84,7 +87,7 @@ class Switchboard:
                 self._trouble[key] += 1
                 if self._trouble[key] == _TROUBLE:
                     self.asked_last[key] = failure
-            elif failure.code in ("unauthorised", "refused"):
+            elif failure.code in CLOSING:
                 self.closed[key] = failure
 
     def remarks(self) -> list[str]:

@@ -6,10 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tasks.model import Summary
     from tasks.planfile import Plan
+    from tasks.probing import Cost
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 #: Skips of one reason that are named before the rest is only counted.
@@ -33,12 +34,10 @@ def files(count: int) -> str:
 
 def selection_words(selection: Mapping[str, Any]) -> str:
     """What is asked for, in a few words: the fields that narrow, long lists as their length."""
-    said = (
-        _field_words(name, value)
-        for name, value in selection.items()
-        if value and value != "default" and name != "protocols"
-    )
-    return ", ".join(said) or "a plan"
+    telling = {name: value for name, value in selection.items() if value and name != "protocols"}
+    rule = telling.pop("revision_rule", "default")
+    words = [_field_words(name, value) for name, value in telling.items()]
+    return ", ".join([*words, *(["all revisions"] if rule == "all" else [])]) or "a plan"
 
 
 def _field_words(name: str, value: Any) -> str:
@@ -96,3 +95,10 @@ def headline(summary: Summary) -> str:
     if summary.published:
         return f"{files(summary.published)} published, {human_bytes(summary.bytes)}"
     return "Nothing to do: what can be had is there, and proven"
+
+
+def canary_line(costs: Sequence[Cost]) -> str:
+    """What the canary found, in one line."""
+    states = Counter(cost.state for cost in costs)
+    untried = f", {states['untried']:,} without a file to try" if states["untried"] else ""
+    return f"{states['works']:,} of {len(costs):,} routes work, {states['broken']:,} broken{untried}."

@@ -11,13 +11,14 @@ import errno
 import os
 import stat
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from tasks.clients.seams import Disk
 from tasks.clients.verdicts import error, os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedReader
 
 #: The directory of what is ours, under the root.
 OURS = ".prefect-alyx"
@@ -101,7 +102,20 @@ class Tree:
             self.disk.fsync(fd)
         return os.open(part, _DIRECTORY, dir_fd=fd)
 
-    def open(self, relative: str) -> BinaryIO:
+    def move(self, relative: str, target: str) -> None:
+        """Rename a file below the root, atomically and durably; no symlink on either way is followed.
+
+        Raises:
+            DownloadError: `bad-path`.
+            OSError: as the disk says; then the file is where it was.
+        """
+        source, goal = PurePosixPath(relative), PurePosixPath(target)
+        with self.directory(source.parent, create=False) as old, self.directory(goal.parent) as new:
+            os.rename(source.name, goal.name, src_dir_fd=old, dst_dir_fd=new)
+            self.disk.fsync(new)
+            self.disk.fsync(old)
+
+    def open(self, relative: str) -> BufferedReader:
         """Open a regular file below the root for reading, without following a symlink."""
         path = PurePosixPath(relative)
         with self.directory(path.parent, create=False) as fd:
@@ -109,6 +123,8 @@ class Tree:
 
     def stat(self, relative: str) -> os.stat_result | None:
         """Stat a regular file below the root without following a symlink; None where there is none."""
+        if not os.path.lexists(f"{self.root}/{relative}"):
+            return None  # one look, where the walk takes a dozen: it finds nothing either
         path = PurePosixPath(relative)
         try:
             with self.directory(path.parent, create=False) as fd:

@@ -1,0 +1,86 @@
+"""What a run over a plan ended in, as every verb of the command prints it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.clients.verdicts import DownloadError, Verdict
+from tasks.model import State
+from tasks.wording import headline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tasks.model import Json, Outcome, Summary
+    from tasks.planfile import Plan
+
+DONE, FAILED, TEMPORARY, STOPPED = 0, 3, 5, 7
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A run that ended.
+
+    Attributes:
+        plan: What was to be done.
+        summary: The numbers.
+        outcomes: What became of each transfer, the planned skips and the present files included.
+    """
+
+    plan: Plan
+    summary: Summary
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the ledger now knows what became of every transfer of the plan."""
+        planned = sum(batch.files for batch in self.plan.batches) + self.plan.present.files + self.plan.skipped
+        return not self.summary.stopped and self.summary.files == planned
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 3 some files failed, 5 what failed may mend by itself, 7 stopped."""
+        if self.summary.stopped:
+            return STOPPED
+        failures = [one for one in self.outcomes if one.state is State.FAILED]
+        if not failures:
+            return DONE
+        return TEMPORARY if all(one.verdict == Verdict.RETRY for one in failures) else FAILED
+
+    def rows(self) -> Iterator[Json]:
+        """The JSON lines: a transfer each, and last the summary."""
+        yield from (outcome.to_json() for outcome in self.outcomes)
+        yield {"summary": self.summary.to_json()}
+
+    def lines(self) -> Iterator[str]:
+        """What a person reads: what failed and why, what was skipped, the headline and the numbers."""
+        yield from self.trouble()
+        yield self.headline
+        yield self.summary.line()
+
+    def trouble(self) -> Iterator[str]:
+        """What was not had or had to be mended, each with its reason and, where there is one, its next step."""
+        for outcome in self.outcomes:
+            if outcome.state in (State.FAILED, State.SKIPPED) or (outcome.state is State.PUBLISHED and outcome.reason):
+                yield f"{outcome.state:8} {outcome.path}"
+                yield from (f"         {text}" for text in (outcome.reason, outcome.next_step) if text)
+        if self.summary.stopped:
+            yield f"stopped  {self.summary.stopped}"
+
+    @property
+    def headline(self) -> str:
+        """One sentence: is all well?"""
+        return headline(self.summary)
+
+
+class StoppedError(DownloadError):
+    """A run that had to stop early: the result of a flow run that is Failed.
+
+    Args:
+        fetched: What was done until then.
+    """
+
+    def __init__(self, fetched: Fetched) -> None:
+        super().__init__(Verdict.STOP_RUN, fetched.summary.stopped, "Run again: it resumes where it stopped.")
+        self.fetched = fetched

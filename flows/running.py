@@ -1,0 +1,162 @@
+"""Runs a plan inside a flow run, batch by batch, and concludes it: what all flows that move files share."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+from uuid import UUID, uuid4
+
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.futures import wait
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.fetched import Fetched, StoppedError
+from tasks.clients.verdicts import DownloadError
+from tasks.downloading import download_batch, finished, running
+from tasks.model import Outcome, State, Summary
+from tasks.preparing import require_space
+from tasks.reporting import Progress, report, report_full
+from tasks.settings import AlyxSettings
+from tasks.telling import tell_alyx
+from tasks.wording import batch_label, files, headline, human_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prefect.client.schemas.objects import State as PrefectState
+    from prefect.futures import PrefectFuture
+    from prefect.task_runners import TaskRunner
+
+    from tasks.downloading import Run
+    from tasks.model import Json
+    from tasks.planfile import Plan
+
+#: How often progress moves, and how often a line says so; each costs the server some milliseconds.
+_PROGRESS_SECONDS = 2.0
+_LINE_SECONDS = 30.0
+
+
+class Batch(Protocol):
+    """A task that works on one batch of a plan: `tasks.downloading.download_batch` and its kind."""
+
+    def submit(self, plan: str, batch: int, run_id: str, label: str, /) -> PrefectFuture[Json]:
+        """Start the task run."""
+        ...
+
+
+def batch_runner() -> TaskRunner[Any]:
+    """The threads that a flow gives its batches."""
+    return cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=AlyxSettings().batches_at_once))
+
+
+def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch) -> Fetched:
+    """Do what a plan says, with progress, ledger and report; when the flow run is ended, all its threads stop.
+
+    Args:
+        plan: What is to be done.
+        path: Where it is saved, for the batches.
+        asked: What the run was asked for, for the ledger.
+        batch: The task that works on one batch.
+
+    Raises:
+        DownloadError: when the run cannot begin; single files never raise.
+    """
+    add_to_name(f"{files(plan.fetch.files + plan.check.files)} · {human_bytes(plan.fetch.bytes + plan.check.bytes)}")
+    run_id = flow_run.get_id() or str(uuid4())
+    run = running(run_id, Path(plan.root))
+    try:
+        run.ledger.begin_run(run_id, asked)
+        run.ledger.confirm(plan.present_files, run=run_id)
+        summary = _run_batches(run, plan, path, batch)
+        run.ledger.end_run(run_id, summary)
+        outcomes = run.ledger.outcomes(run_id)
+        _tell(run, plan, summary, outcomes)
+    except BaseException:
+        run.pace.stop.set()  # threads see it within a second; leaving the flow waits for them
+        raise
+    finally:
+        finished(run_id)
+    return Fetched(plan, summary, (*outcomes, *_untouched(plan, {outcome.path for outcome in outcomes})))
+
+
+def _tell(run: Run, plan: Plan, summary: Summary, outcomes: list[Outcome]) -> None:
+    """Report: to Alyx where that is wanted; to people as artifacts, an event, and in the log what they should know."""
+    remarks = [*run.switchboard.remarks(), *tell_alyx(outcomes, run.mismatched, run.tree, AlyxSettings())]
+    for remark in remarks:
+        get_run_logger().warning(remark)
+    report(plan, summary, outcomes, remarks)
+
+
+def has_room(plan: Plan) -> Plan:
+    """Return a plan that fits the disk; tell of one that does not.
+
+    Raises:
+        DownloadError: `no-space`.
+    """
+    try:
+        require_space(plan)
+    except DownloadError as failure:
+        report_full(plan.root, str(failure))
+        raise
+    return plan
+
+
+def conclude(fetched: Fetched) -> PrefectState[Fetched]:
+    """Return the flow run's final state: Failed when it had to stop, Partial when some files failed."""
+    summary = fetched.summary
+    get_run_logger().info(summary.line())
+    if summary.stopped:
+        return Failed(message=f"{summary.stopped} {summary.line()}", data=StoppedError(fetched))
+    message = f"{headline(summary)}. {summary.line()}"
+    return Completed(name="Partial" if summary.failed else None, message=message, data=fetched)
+
+
+def add_to_name(more: str) -> None:
+    """Say more in the name of the flow run."""
+    run_id = flow_run.get_id()
+    if run_id:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(UUID(run_id), name=f"{flow_run.get_name()} · {more}")
+
+
+def _run_batches(run: Run, plan: Plan, path: Path, batch: Batch) -> Summary:
+    """Submit the batches, let the progress move while they run, and add up what they say."""
+    begin = time.monotonic()
+    futures = [
+        batch.submit(str(path), number, run.id, batch_label(plan, number)) for number in range(len(plan.batches))
+    ]
+    _follow(run, Progress(plan), futures)
+    planned = Summary(files=plan.present.files + plan.skipped, present=plan.present.files, skipped=plan.skipped)
+    return sum((_summary(future) for future in futures), planned).lasting(time.monotonic() - begin)
+
+
+def _follow(run: Run, progress: Progress, futures: list[PrefectFuture[Json]]) -> None:
+    """Show how far the batches are until all of them have ended."""
+    log, said = get_run_logger(), time.monotonic()
+    waiting = list(futures)
+    while waiting:
+        waiting = list(wait(waiting, timeout=_PROGRESS_SECONDS).not_done)
+        progress.show(run.bytes_done())
+        if waiting and time.monotonic() - said >= _LINE_SECONDS:
+            said = time.monotonic()
+            log.info(progress.line())
+    progress.complete()
+
+
+def _summary(future: PrefectFuture[Json]) -> Summary:
+    """What a batch says, or why it died: its transfers stay planned, and the next run takes them up."""
+    result = future.result(raise_on_failure=False)
+    if isinstance(result, BaseException):
+        return Summary(stopped=f"A batch died: {result}")
+    return Summary(**result)
+
+
+def _untouched(plan: Plan, done: set[str]) -> Iterator[Outcome]:
+    """What the plan left as it was; a present file that the run confirmed has its outcome already."""
+    present = plan.present_files.items()
+    yield from (Outcome(dataset, path, State.PRESENT) for dataset, path in present if path not in done)
+    yield from (Outcome(skip.dataset, skip.path, State.SKIPPED, reason=skip.reason) for skip in plan.skips())
