@@ -36,11 +36,13 @@ def refusals(
     """
     if not claims:  # nothing to do is the most frequent plan, and must not cost a look at every path
         return {}
+    seen, twice = _hashes(claims)
+    held = {name: dataset for dataset, path in present.items() if hash(name := fold(path)) in seen}
+    folders = _folders(map(fold, chain(claims, present.values())))
     groups: dict[str, list[int]] = defaultdict(list)
-    for index, path in enumerate(claims):
-        groups[fold(path)].append(index)
-    held = {name: dataset for dataset, path in present.items() if (name := fold(path)) in groups}
-    folders = _folders(chain(groups, map(fold, present.values())))
+    for index, name in enumerate(map(fold, claims)):
+        if hash(name) in twice or name in held or name in folders:
+            groups[name].append(index)
     refused: dict[int, tuple[Transfer, str]] = {}
     for name, rivals in groups.items():
         if name in held or name in folders:
@@ -49,6 +51,15 @@ def refusals(
         elif len(rivals) > 1:
             refused |= _judge({index: transfer(index) for index in rivals})
     return refused
+
+
+def _hashes(claims: Iterable[str]) -> tuple[set[int], set[int]]:
+    """Return the hashes of all names, and of those that come more than once; a million names would take more room."""
+    seen: set[int] = set()
+    twice: set[int] = set()
+    for path in claims:
+        (twice if (number := hash(fold(path))) in seen else seen).add(number)
+    return seen, twice
 
 
 def _folders(paths: Iterable[str]) -> set[str]:
