@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
 import uuid as uuids
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.selection import Selection
@@ -17,8 +21,6 @@ from tests.loopback import client_of, serve
 from tests.table_server import archive
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
     from tasks.model import Dataset
@@ -116,3 +118,11 @@ def test_rows_that_the_convention_does_not_cover_get_their_records_by_batches_of
         assert {one.id for one in found} == set(ids[1:])
         assert {record.repository for one in found for record in one.records} <= {"flatiron", "aws_labA"}
         assert server.paths.count("GET /datasets") == batches
+
+
+def test_the_script_that_measures_a_million_still_measures() -> None:
+    script = Path(__file__).parent.parent / "scripts" / "million.py"
+    environment = {**os.environ, "PYTHONPATH": str(script.parent.parent)}
+    done = subprocess.run([sys.executable, script, "2000"], env=environment, capture_output=True, text=True, check=True)
+    assert "2,000 files" in done.stdout
+    assert "times the reading" in done.stdout
