@@ -12,6 +12,7 @@ from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
 from tasks.alyx import AlyxClient
+from tasks.blocks import use_blocks
 from tasks.catalogue import repositories
 from tasks.clients import DownloadError, Verdict, WireOptions
 from tasks.clients.seams import Pace
@@ -29,7 +30,9 @@ def canary(root: Path | None = None) -> PrefectState[list[Cost]]:
     Args:
         root: Where there is room for the file for a moment; by default the setting, then ONE's cache directory.
     """
-    alyx, settings = AlyxClient(), AlyxSettings()
+    settings = AlyxSettings()
+    use_blocks(settings)
+    alyx = AlyxClient()
     place, records = find_root(root, settings, alyx), repositories(alyx)
     costs = [try_route(route, records[route.repository], place, route.label) for route in routes(alyx)]
     create_table_artifact([_row(cost) for cost in costs], key="alyx-routes", description=canary_line(costs))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,64 @@ def _show(fetched: Fetched, as_json: bool) -> int:
     for row in fetched.rows() if as_json else fetched.lines():
         click.echo(json.dumps(row) if as_json else row)
     return fetched.exit_code
+
+
+@cli.command()
+@root_option
+@click.option("--to", type=click.Path(path_type=Path), help="Where the tables go. Default: beside the files.")
+def tables(root: Path | None, to: Path | None) -> int:
+    r"""Write ONE's cache tables of what is proven under the root, so that ONE opens it without a network.
+
+    \b
+    prefect-alyx tables --root /data/alyx
+    python -c "from one.api import One; print(One(cache_dir='/data/alyx').search())"
+    """
+    if not find_spec("pyarrow"):
+        raise click.UsageError("The tables need pyarrow: `pip install prefect-alyx[tables]`.")
+    from tasks.alyx import AlyxClient
+    from tasks.one_tables import write_tables
+    from tasks.preparing import find_root
+    from tasks.settings import AlyxSettings
+
+    alyx = AlyxClient()
+    place = find_root(root, AlyxSettings(), alyx)
+    say(f"Tables of {write_tables(place, alyx, to):,} datasets lie in {to or place}.")
+    return DONE
+
+
+@cli.command()
+@click.option("--check", "only_check", is_flag=True, help="Only check the files, and send nothing.")
+@click.option(
+    "--site",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("deployments/site.yaml"),
+    show_default=True,
+    help="The one file that a site edits.",
+)
+@click.option(
+    "--prefect-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Another prefect.yaml than the one that comes along.",
+)
+def deploy(only_check: bool, site: Path, prefect_file: Path | None) -> int:
+    r"""Bring pool, limits, variables, automations and deployments to the Prefect server; again, it changes nothing.
+
+    \b
+    prefect-alyx deploy --check
+    prefect-alyx deploy --site site.yaml
+    """
+    from deployments.provision import PREFECT_YAML, prepared, provision
+    from flows.local_server import prefect_api
+
+    known, lined = prepared(site, prefect_file or PREFECT_YAML)
+    if only_check:
+        click.echo(f"{lined.path}: {len(lined.data['deployments'])} deployments, and Prefect knows every key.")
+        click.echo(f"{site}: every key is known.")
+        return DONE
+    with prefect_api(say):
+        changed = provision(known, click.echo, lined)
+    click.echo(f"{changed} made or altered" if changed else "Nothing to change: the server has all of it")
+    return DONE
 
 
 @cli.command()

@@ -14,9 +14,11 @@ from prefect.client.schemas.objects import State as PrefectState
 from prefect.runtime import flow_run
 
 from flows.fetched import Fetched
-from flows.running import batch_runner, conclude, run_plan
+from flows.running import batch_runner, conclude, has_room, run_plan
+from tasks.blocks import use_blocks
+from tasks.limits import alyx_slot
 from tasks.planfile import Plan
-from tasks.preparing import prepare, require_space
+from tasks.preparing import prepare
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
 from tasks.wording import plan_line, selection_words
@@ -42,6 +44,7 @@ def download(
         root: Where the files go; by default the setting, then ONE's cache directory.
         plan: A saved plan instead of a selection; the run does exactly what it says.
     """
+    use_blocks(AlyxSettings())
     frozen = Plan.load(plan) if plan else plan_download(selection or Selection.read({}), root)
     asked: Json = selection.model_dump(mode="json") if selection else {}
     return conclude(run_plan(frozen, plan or frozen.save(), asked))
@@ -50,7 +53,8 @@ def download(
 @task(name="plan", persist_result=False, cache_policy=NO_CACHE)
 def plan_download(selection: Selection, root: Path | None = None) -> Plan:
     """Make the plan, and refuse one that does not fit."""
-    made = prepare(selection, root, AlyxSettings())
-    require_space(made)
-    get_run_logger().info(plan_line(made))
-    return made
+    log = get_run_logger()
+    with alyx_slot(log.info):
+        made = prepare(selection, root, AlyxSettings())
+    log.info(plan_line(made))
+    return has_room(made)

@@ -15,7 +15,9 @@ from prefect.client.schemas.objects import State as PrefectState
 from prefect.runtime import flow_run
 
 from flows.fetched import Fetched
-from flows.running import batch_runner, conclude, run_plan
+from flows.running import batch_runner, conclude, has_room, run_plan
+from tasks.blocks import use_blocks
+from tasks.limits import alyx_slot
 from tasks.mirroring import Mirroring, Mode, prepare_mirror
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
@@ -42,6 +44,7 @@ def mirror(selection: Selection, root: Path | None = None, mode: Mode = "changed
         mode: changed: what changed since the last complete run, and what failed before; failed: only what failed
             before; all: every dataset of the selection is looked at.
     """
+    use_blocks(AlyxSettings())
     work = plan_mirror(selection, root, mode)
     fetched = run_plan(work.plan, work.plan.save(), selection.model_dump(mode="json"))
     if mode != "failed" and fetched.is_settled:
@@ -52,7 +55,9 @@ def mirror(selection: Selection, root: Path | None = None, mode: Mode = "changed
 @task(name="plan", persist_result=False, cache_policy=NO_CACHE)
 def plan_mirror(selection: Selection, root: Path | None, mode: Mode) -> Mirroring:
     """Ask Alyx what is due, and plan it."""
-    work = prepare_mirror(selection, root, mode, AlyxSettings())
-    since = work.watermark.since()
-    get_run_logger().info("Settled until %s. %s", since or "nothing is settled yet", plan_line(work.plan))
+    log = get_run_logger()
+    with alyx_slot(log.info):
+        work = prepare_mirror(selection, root, mode, AlyxSettings())
+    log.info("Settled until: %s. %s", work.watermark.read() or "nothing yet", plan_line(work.plan))
+    has_room(work.plan)
     return work

@@ -15,10 +15,13 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.fetched import Fetched, StoppedError
+from tasks.clients.verdicts import DownloadError
 from tasks.downloading import download_batch, finished, running
 from tasks.model import Outcome, State, Summary
-from tasks.reporting import Progress, report
+from tasks.preparing import require_space
+from tasks.reporting import Progress, report, report_full
 from tasks.settings import AlyxSettings
+from tasks.telling import tell_alyx
 from tasks.wording import batch_label, files, headline, human_bytes
 
 if TYPE_CHECKING:
@@ -81,11 +84,25 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch)
 
 
 def _tell(run: Run, plan: Plan, summary: Summary, outcomes: list[Outcome]) -> None:
-    """Report to people: artifacts, an event, and in the log what is to be known of the repositories."""
-    remarks = run.switchboard.remarks()
+    """Report: to Alyx where that is wanted; to people as artifacts, an event, and in the log what they should know."""
+    remarks = [*run.switchboard.remarks(), *tell_alyx(outcomes, run.mismatched, run.tree, AlyxSettings())]
     for remark in remarks:
         get_run_logger().warning(remark)
     report(plan, summary, outcomes, remarks)
+
+
+def has_room(plan: Plan) -> Plan:
+    """Return a plan that fits the disk; tell of one that does not.
+
+    Raises:
+        DownloadError: `no-space`.
+    """
+    try:
+        require_space(plan)
+    except DownloadError as failure:
+        report_full(plan.root, str(failure))
+        raise
+    return plan
 
 
 def conclude(fetched: Fetched) -> PrefectState[Fetched]:

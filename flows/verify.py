@@ -11,9 +11,10 @@ from prefect.client.schemas.objects import State as PrefectState
 from pydantic import Field
 
 from flows.fetched import Fetched
-from flows.running import batch_runner, conclude, run_plan
+from flows.running import batch_runner, conclude, has_room, run_plan
+from tasks.blocks import use_blocks
+from tasks.limits import alyx_slot
 from tasks.planfile import Plan
-from tasks.preparing import require_space
 from tasks.scrubbing import scrub_batch
 from tasks.settings import AlyxSettings
 from tasks.verifying import prepare_scrub
@@ -32,6 +33,7 @@ def verify(root: Path | None = None, share: Share = 0.15) -> PrefectState[Fetche
         root: The tree; by default the setting, then ONE's cache directory.
         share: Share of all proven bytes that is read; 0.15 a week is the whole tree in seven weeks.
     """
+    use_blocks(AlyxSettings())
     plan = plan_scrub(root, share)
     return conclude(run_plan(plan, plan.save(), {"verify": share}, scrub_batch))
 
@@ -39,7 +41,8 @@ def verify(root: Path | None = None, share: Share = 0.15) -> PrefectState[Fetche
 @task(name="plan", persist_result=False, cache_policy=NO_CACHE)
 def plan_scrub(root: Path | None, share: float) -> Plan:
     """Choose what is read."""
-    plan = prepare_scrub(root, share, AlyxSettings())
-    require_space(plan)
-    get_run_logger().info(plan_line(plan))
-    return plan
+    log = get_run_logger()
+    with alyx_slot(log.info):
+        plan = prepare_scrub(root, share, AlyxSettings())
+    log.info(plan_line(plan))
+    return has_room(plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from tasks.clients import client_class
@@ -97,7 +97,7 @@ class Carrier:
             way.let_go()
             if managed and not hopeless:
                 return Passed(transfer, managed[0], way.failures, way.receipt)
-            return failed(transfer, failure, way.failures, way.receipt)
+            return replace(failed(transfer, failure, way.failures, way.receipt), wrong=tuple(way.wrong))
 
     def failed(self, transfer: Transfer, failure: DownloadError) -> Outcome:
         """The outcome of a transfer for which no source was asked."""
@@ -153,6 +153,8 @@ class _Way:
     receipt: Receipt = field(default_factory=Receipt)
     failures: dict[Source, DownloadError] = field(default_factory=dict)
     partial: Partial | None = None
+    wrong: list[tuple[str, str]] = field(default_factory=list)
+    _blamed: int = 0
 
     def fetch(self, expected: Expected) -> Carried:
         """Ask every source once without patience, then those that may mend with all of it.
@@ -198,11 +200,19 @@ class _Way:
 
     def _note(self, source: Source, failure: DownloadError) -> None:
         self.failures[source] = failure
+        self._blame(source, failure)
         self.carrier.switchboard.note(source, failure)
         if failure.verdict is Verdict.SKIP_FILE:
             raise failure
         if failure.verdict is Verdict.STOP_RUN and failure.code not in CLOSING:
             raise failure
+
+    def _blame(self, source: Source, failure: DownloadError) -> None:
+        """Remember which wrong digests came from this source."""
+        wrong = self.partial.wrong if self.partial else []
+        if failure.code == "digest-mismatch":  # bytes of another size may be a page that is in the way
+            self.wrong += [(source.repository, digest) for digest in wrong[self._blamed :] if digest]
+        self._blamed = len(wrong)
 
     def _why(self) -> DownloadError:
         """One error for all sources: a source that may mend counts most; the run stops when all refuse the login."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -26,6 +26,7 @@ from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
 from tasks.crew import Crew
 from tasks.ledger import Ledger
+from tasks.limits import limits_of, slots
 from tasks.managed import Delivery
 from tasks.model import Json, Outcome, State, Summary
 from tasks.planfile import Plan, read_batch
@@ -56,6 +57,7 @@ class Run:
         id: The run, in the ledger.
         pace: Its stop signal ends every wait and every transfer.
         stopped: Why the run had to stop, "" while it need not.
+        mismatched: What came as other bytes than Alyx registers, for whoever tells Alyx.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Run:
     pace: Pace
     connections: int
     stopped: str = ""
+    mismatched: list[Outcome] = field(default_factory=list)
     _settled_bytes: int = 0
 
     @classmethod
@@ -92,6 +95,8 @@ class Run:
     def settle(self, outcome: Outcome) -> None:
         """Count what became of one transfer; some outcomes stop all batches of this run."""
         self._settled_bytes += outcome.size or 0
+        if outcome.wrong:
+            self.mismatched.append(outcome)
         if outcome.verdict == Verdict.STOP_RUN and not self.pace.stop.is_set():
             self.stopped = f"{outcome.reason} {outcome.next_step}".strip()
             self.pace.stop.set()
@@ -220,7 +225,9 @@ def work_through(path: Path, batch: int, run_id: str, carrying: Callable[[Run, S
     before = run.ledger.outcomes(run_id, [transfer.path for transfer in transfers])
     settled = {outcome.path: outcome for outcome in before if outcome.state in _SETTLED}
     left = [transfer for transfer in transfers if transfer.path not in settled]
-    carry = carrying(run, [transfer.path for transfer in left])
-    summary = Summary.of(settled.values()) + Summary.of(download(run, left, carry)).lasting(time.monotonic() - begin)
-    get_run_logger().info(summary.line())
+    carry, log = carrying(run, [transfer.path for transfer in left]), get_run_logger()
+    with slots(limits_of(left), run.pace, log.info):
+        moved = Summary.of(download(run, left, carry))
+    summary = Summary.of(settled.values()) + moved.lasting(time.monotonic() - begin)
+    log.info(summary.line())
     return {**summary.to_json(), "stopped": run.stopped}

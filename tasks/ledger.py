@@ -114,6 +114,11 @@ class Ledger:
             rows = connection.execute(query, _list(paths))
             return {path: Proof(size, digest, mtime_ns) for path, size, digest, mtime_ns in rows}
 
+    def datasets(self) -> dict[str, str]:
+        """Return the paths of what is proven, by dataset."""
+        with self._database.reading() as connection:
+            return {row.dataset: row.path for row in connection.execute(sa.select(proofs.c.dataset, proofs.c.path))}
+
     def disprove(self, paths: Sequence[str]) -> None:
         """Take back the proofs of files that turned out to be damaged or gone."""
         statement = sa.delete(proofs).where(proofs.c.path.in_(self._listed()))

@@ -12,7 +12,7 @@ from tasks.alyx import AlyxClient
 from tasks.catalogue import datasets, still_there
 from tasks.ledger import Ledger
 from tasks.model import Outcome, State
-from tasks.preparing import find_root, prepare, require_space
+from tasks.preparing import find_root, prepare
 from tasks.watermark import Watermark
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def prepare_mirror(selection: Selection, root: Path | None, mode: Mode, settings
     """Plan a mirror run. Failures whose dataset Alyx has no more are closed in the ledger; nothing else is written.
 
     Raises:
-        DownloadError: when Alyx or the ledger cannot answer, or the plan does not fit the disk.
+        DownloadError: when Alyx or the ledger cannot answer, or a root is missing.
     """
     begun, alyx = datetime.now(UTC), AlyxClient()
     place = find_root(root, settings, alyx)
@@ -55,7 +55,6 @@ def prepare_mirror(selection: Selection, root: Path | None, mode: Mode, settings
     again = _still_wanted(place, alyx)
     catalogue = partial(due, mode=mode, since=watermark.since(), again=again)
     plan = prepare(selection, place, settings, catalogue=catalogue)
-    require_space(plan)
     return Mirroring(plan, watermark, begun)
 
 

@@ -131,3 +131,9 @@ def markdown(plan: Plan, summary: Summary, outcomes: Sequence[Outcome], remarks:
     if summary.stopped:
         lines += ["", f"**The run stopped early:** {escape(summary.stopped)}"]
     return "\n".join(lines)
+
+
+def report_full(root: str, message: str) -> None:
+    """Emit that a disk has too little room; an automation tells a person."""
+    resource = {"prefect.resource.id": f"alyx.root.{root}", "prefect.resource.name": root}
+    emit_event("alyx.disk.low", resource=resource, payload={"message": message})

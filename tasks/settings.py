@@ -35,3 +35,10 @@ class AlyxSettings(PrefectBaseSettings):
     bytes_per_second: int | None = Field(default=None, ge=1, description="Speed limit of one connection.")
     reserve_bytes: int = Field(default=1_000_000_000, ge=0, description="Bytes that stay free on the disk.")
     partial_days: float = Field(default=14, gt=0, description="Days after which a partial nobody continues is removed.")
+    count_downloads: bool = Field(default=False, description="Tell Alyx which datasets were downloaded, to be counted.")
+    flag_mismatches: bool = Field(
+        default=False,
+        description="Tell Alyx of a file record whose server gave the same wrong bytes twice (json.mismatch_hash).",
+    )
+    credentials_block: str = Field(default="", description="Name of an `Alyx Credentials` block to log in with.")
+    params_block: str = Field(default="", description="Name of an `Alyx Remote Params` block to lay down for ONE.")

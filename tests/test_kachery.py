@@ -385,6 +385,12 @@ def test_a_bucket_that_refuses_every_url_is_asked_twice(pace, tmp_path):
         assert first.query != second.query
 
 
+def test_one_connection_carries_many_questions(gateway, pace):
+    client = client_of(gateway, pace)
+    urls = {client.request(ADDRESS).url for _ in range(5)}
+    assert (len(gateway.hits()), gateway._api.connections, len(urls)) == (5, 1, 1)
+
+
 # --- gateways that fail -------------------------------------------------------------------------------
 
 
@@ -576,6 +582,21 @@ def test_a_corrupt_file_of_kachery_is_not_believed(gateway, pace, tmp_path, home
     assert asked() == (1, 1)
 
 
+def test_a_corrupt_file_of_kachery_costs_no_byte_that_was_fetched_before(gateway, pace, tmp_path, home):
+    gateway.put("default", DATA, [Drop(0.5), Status(404), Good()])
+    assert code_of(client_of(gateway, pace).download_file, ADDRESS, tmp_path / "a.npy", digest=SHA1) == "not-found"
+    stored(home / ".kachery", DATA[::-1])
+    client_of(gateway, pace).download_file(ADDRESS, tmp_path / "a.npy", digest=SHA1)
+    assert gateway.bucket.sent() <= 1.02 * len(DATA)
+
+
+def test_behind_a_corrupt_file_the_other_clients_good_one_is_found(gateway, pace, tmp_path, home, asked):
+    stored(home / ".kachery", DATA[::-1])
+    stored(home / ".kachery-cloud", DATA)
+    client_of(gateway, pace).download_file(ADDRESS, tmp_path / "a.npy")
+    assert asked() == (0, 0)
+
+
 def test_by_choice_what_was_proven_is_kept_and_heals_what_was_corrupt(gateway, pace, tmp_path, asked):
     kept = stored(tmp_path / "cache", b"corrupt")
     client = client_of(gateway, pace, cache_dir=str(tmp_path / "cache"), fill_cache="yes")
@@ -614,7 +635,11 @@ def test_a_linked_file_is_taken_once_it_is_hashed(gateway, pace, tmp_path, home,
     assert asked() == ((0, 0) if right else (1, 1))
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"path": null}', b'{"path": "/nowhere"}', b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{}", b'{"path": null}', b'{"path": "/nowhere"}', b'{"path": "/%s"}' % (b"x" * 5000), b"\xff"],
+    ids=range(7),
+)
 def test_a_broken_link_is_no_error(gateway, pace, tmp_path, home, content):
     stored(home / ".kachery", content, kind="linked_files/sha1")
     client_of(gateway, pace).download_file(ADDRESS, tmp_path / "a.npy")
@@ -625,6 +650,9 @@ def test_what_is_no_file_in_the_cache_is_passed_by(gateway, pace, tmp_path, home
     fifo = place(home / ".kachery")
     fifo.parent.mkdir(parents=True)
     os.mkfifo(fifo)
+    link = place(home / ".kachery", kind="linked_files/sha1")
+    link.parent.mkdir(parents=True)
+    os.mkfifo(link)
     place(home / ".kachery-cloud").mkdir(parents=True)
     client_of(gateway, pace).download_file(ADDRESS, tmp_path / "a.npy")
     assert (tmp_path / "a.npy").read_bytes() == DATA

@@ -81,7 +81,7 @@ def test_a_repository_that_refuses_the_login_is_closed(board: Switchboard) -> No
 def test_the_report_says_so_and_which_catalogue_served(board: Switchboard) -> None:
     fail(board, AWS, "server-error", 3)
     plan = Plan(
-        "id", "/root", "REST of https://alyx", Total(), Total(), Total(), 0, (), Space(1, 0), (), (), lambda *_: b""
+        "id", "/root", "REST of https://alyx", Total(), Total(), Total(), 0, (), Space(1, 0), (), (), (), lambda *_: b""
     )
     text = markdown(plan, Summary(), [], board.remarks())
     assert "## Repositories in trouble\n\n- aws\\_lab \\(aws\\) failed 3 times" in text

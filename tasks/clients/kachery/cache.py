@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
@@ -82,9 +83,7 @@ class KacheryCache:
         """Regular files that may have the bytes: stored ones, then those that a link names."""
         stored = (_place(place, "sha1", sha1) for place in self._places)
         linked = (_linked(_place(place, "linked_files/sha1", sha1)) for place in self._places)
-        for path in (*stored, *linked):
-            if path and path.is_file():
-                yield path
+        return (path for path in chain(stored, linked) if path and _is_file(path))
 
 
 def _place(directory: Path, kind: str, sha1: str) -> Path:
@@ -94,6 +93,14 @@ def _place(directory: Path, kind: str, sha1: str) -> Path:
 def _linked(record: Path) -> Path | None:
     """The file that a link names (`{"path", "size", "mtime", "sha1"}`); None where there is none, or a broken one."""
     try:
-        return Path(json.loads(record.read_bytes())["path"])
+        return Path(json.loads(record.read_bytes())["path"]) if _is_file(record) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether this is a file that we are allowed to see: a shared cache may belong to somebody else."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -1,7 +1,7 @@
 """Asks a kachery gateway where a file's bytes are: a URL into a bucket, signed for about an hour.
 
-The gateway of kachery 2 takes an API key for zones that are not public; that of kachery-cloud wants such questions
-signed. Neither looks at what a public zone is asked for by whom.
+For zones that are not public, the gateway of kachery 2 takes an API key, and that of kachery-cloud wants questions
+signed. Neither wants to know who asks for a file of a public zone.
 """
 
 from __future__ import annotations
@@ -144,9 +144,9 @@ class Gateways:
 
     def _url(self, gateway: Gateway, address: KacheryAddress, where: str) -> str:
         now = self._wire.pace.now()
-        said = self._exchange(
-            gateway, gateway.question(address, now + self._clock_offsets.get(gateway.url, 0.0)), where
-        )
+        question = gateway.question(address, now + self._clock_offsets.get(gateway.url, 0.0))
+        said = self._exchange(gateway, question, where)
+        # The old gateway fails where the clocks differ by 30 s; the next attempt goes by its own.
         if date := parsedate_tz(said.headers.get("date", "")):
             self._clock_offsets[gateway.url] = mktime_tz(date) - now
         answer = said.parsed()

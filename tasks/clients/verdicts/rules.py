@@ -266,6 +266,18 @@ RULES: dict[str, Rule] = {
         "The run died before it could conclude.",
         "Look at the flow run in Prefect's UI, then run again: it resumes.",
     ),
+    "deploy-file": _row(
+        "SKIP_FILE",
+        "FILE",
+        "A file of the deployments cannot be used.",
+        "Correct the lines that the message names; nothing was sent to the server.",
+    ),
+    "prefect-refused": _row(
+        "STOP_RUN",
+        "RUN",
+        "The Prefect server refuses what it is sent.",
+        "Check that PREFECT_API_URL is a Prefect server of this version, and that its login is set.",
+    ),
     "prefect-server": _row(
         "RETRY",
         "RUN",
@@ -516,6 +528,12 @@ RULES: dict[str, Rule] = {
         "RUN",
         "ONE's cache tables cannot be used.",
         "Set PREFECT_INTEGRATIONS_ALYX_CATALOGUE to rest; whoever runs Alyx makes the tables (`one_cache`).",
+    ),
+    "other-tables": _row(
+        "STOP_RUN",
+        "RUN",
+        "Cache tables that something else made lie there already.",
+        "Give another directory with --to: ONE reads it as `One(cache_dir=..., tables_dir=...)`.",
     ),
     # --- kachery ----------------------------------------------------------------------------------
     "kachery-gateway": _row(

@@ -1,0 +1,121 @@
+"""Leased slots: how many batches ask one server at once, over all workers.
+
+A lease ends by itself, so that a worker that is killed gives its slots back. A limit that nobody made limits nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
+from prefect.events import emit_event
+
+from tasks.alyx import AlyxClient
+from tasks.clients.seams import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tasks.model import Transfer
+
+#: A slot of a worker that is killed is free again after so long; Prefect allows no less than a minute.
+LEASE_SECONDS = 120
+#: How long one request for slots waits before a stop is looked for.
+_PATIENCE_SECONDS = 5
+#: A page of Prefect's API.
+_MOST_LIMITS = 200
+
+
+def alyx_limit(url: str) -> str:
+    """Name the limit of an Alyx host."""
+    return f"alyx-host-{_plain(urlsplit(url).netloc or url)}"
+
+
+def repository_limit(name: str) -> str:
+    """Name the limit of a data repository."""
+    return f"alyx-repository-{_plain(name)}"
+
+
+def server_limit(host: str) -> str:
+    """Name the limit of a data server: its host name, or the name of a bucket."""
+    return f"alyx-server-{_plain(host)}"
+
+
+def limits_of(transfers: Iterable[Transfer]) -> list[str]:
+    """Name the limits of all that a batch asks first."""
+    first = {transfer.sources[0] for transfer in transfers if transfer.sources}
+    servers = {server_limit(urlsplit(source.address).netloc) for source in first}
+    return sorted(servers | {repository_limit(source.repository) for source in first})
+
+
+def existing(names: list[str]) -> list[str]:
+    """Return those of the limits that somebody made; none where the server cannot say, as bytes do not wait for it."""
+    try:
+        with get_client(sync_client=True) as client:
+            made = {limit.name for limit in client.read_global_concurrency_limits(limit=_MOST_LIMITS)}
+    except httpx.HTTPError:
+        return []
+    return [name for name in names if name in made]
+
+
+@contextmanager
+def alyx_slot(say: Callable[[str], None]) -> Iterator[None]:
+    """Hold a slot of the Alyx host, where its limit exists.
+
+    Raises:
+        DownloadError: no Alyx is configured.
+    """
+    with slots([alyx_limit(AlyxClient().url)], Pace(), say):
+        yield
+
+
+@contextmanager
+def slots(names: list[str], pace: Pace, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold one slot of each of these limits, where they exist; say when it has to be waited for.
+
+    Raises:
+        DownloadError: `stopped`, while it waits.
+    """
+    names = existing(names)
+    with ExitStack() as held:
+        if names and not _acquired(held, names):
+            say(f"Waiting for a free slot of {', '.join(names)}: other batches hold them all.")
+            _tell(names)
+            while not _acquired(held, names):
+                pace.check()
+        yield
+
+
+def _acquired(held: ExitStack, names: list[str]) -> bool:
+    """Whether the slots could be had within some seconds."""
+    try:
+        held.enter_context(
+            concurrency(
+                names,
+                timeout_seconds=_PATIENCE_SECONDS,
+                lease_duration=LEASE_SECONDS,
+                strict=True,
+                raise_on_lease_renewal_failure=False,  # a server that is away for a minute stops no bytes
+            )
+        )
+    except TimeoutError:
+        return False
+    return True
+
+
+def _tell(names: list[str]) -> None:
+    emit_event(
+        "alyx.batch.waiting",
+        resource={"prefect.resource.id": f"alyx.limit.{names[0]}", "prefect.resource.name": names[0]},
+        payload={"limits": names},
+    )
+
+
+def _plain(name: str) -> str:
+    """What the name of a limit may hold."""
+    return re.sub(r"[^\w.-]", "-", name)

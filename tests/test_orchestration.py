@@ -1,0 +1,300 @@
+"""A real Prefect server, a real process worker, the sandbox's lab: deployed, scheduled, killed, cancelled."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+import pytest
+import requests
+
+from deployments.provision import PREFECT_YAML
+from deployments.sandbox import Lab
+from deployments.sandbox.model import Fate
+from flows.local_server import _TUNED, _free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+CHECKOUT = Path(__file__).parents[1]
+ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+SITE = """
+alyx_url: {alyx}
+root: {root}
+selection: {{everything: true, revision_rule: all}}
+timezone: Europe/London
+flow_runs_at_once: 4
+limits: {{alyx: 2, repositories: {{flatiron_cortexlab: 2}}}}
+heartbeat_seconds: 30
+"""
+
+
+def until(test, seconds, what):
+    """Wait for something to become true, and return it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := test():
+            return found
+        time.sleep(0.25)
+    raise AssertionError(f"{what}: not within {seconds} s")
+
+
+class Site:
+    """A lab, a Prefect server and its workers, as a site has them."""
+
+    def __init__(self, lab, folder):
+        self.lab, self.folder = lab, folder
+        self.api = f"http://127.0.0.1:{_free_port()}/api"
+        self.root = folder / "root"
+        self.processes = []
+
+    def environment(self, **more):
+        return {
+            **os.environ,
+            **self.lab.environment(),
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "PREFECT_API_URL": self.api,
+            "PREFECT_INTEGRATIONS_ALYX_RESERVE_BYTES": "0",
+            "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            **more,
+        }
+
+    def start(self, *command, log, **more):
+        output = (self.folder / f"{log}.log").open("ab")
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], env=self.environment(**more), stdout=output, stderr=output, cwd=CHECKOUT
+        )
+        self.processes.append(process)
+        return process
+
+    def start_server(self):
+        port = self.api.split(":")[2].removesuffix("/api")
+        server = self.start("prefect", "server", "start", "--host", "127.0.0.1", "--port", port, log="server", **_TUNED)
+        until(self.is_up, 120, "the server's health")
+        return server
+
+    def is_up(self):
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"{self.api}/health", timeout=5).ok
+        return False
+
+    def start_worker(self, **more):
+        worker = self.start("prefect", "worker", "start", "--pool", "alyx", log="worker", **more)
+        until(
+            lambda: any(one["status"] == "ONLINE" for one in self.post("work_pools/alyx/workers/filter")),
+            90,
+            "a worker",
+        )
+        return worker
+
+    def deploy(self, *words):
+        """Bring the site's file to the server, and return what was said."""
+        return self.command("deploy", "--site", str(self.folder / "site.yaml"), *words)
+
+    def command(self, *words):
+        run = subprocess.run(
+            [sys.executable, "-m", "flows.cli", *words],
+            env=self.environment(),
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    def post(self, path, **body):
+        answer = requests.post(f"{self.api}/{path}", json=body, timeout=30)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def get(self, path):
+        answer = requests.get(f"{self.api}/{path}", timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def trigger(self, deployment, **parameters):
+        found = self.get(f"deployments/name/{deployment}")
+        run = self.post(
+            f"deployments/{found['id']}/create_flow_run", parameters=parameters, state={"type": "SCHEDULED"}
+        )
+        return run["id"]
+
+    def run(self, run_id):
+        return self.get(f"flow_runs/{run_id}")
+
+    def state(self, run_id):
+        return self.run(run_id)["state_type"]
+
+    def ended(self, run_id, seconds=180):
+        until(lambda: self.state(run_id) in ENDED, seconds, "the end of a run")
+        return self.run(run_id)
+
+    def kill(self, process):
+        """End a process and all that it started, as a power cut does."""
+        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        process.wait()
+
+    def bytes_sent(self):
+        return sum(self.lab.requests.sent(server=server) for server in ("http", "members", "s3"))
+
+    def assert_mirrored(self):
+        for truth in self.lab.manifest.values():
+            path = self.root / truth.path
+            assert path.exists() == (truth.fate is Fate.PUBLISHED), truth.path
+            assert not path.exists() or hashlib.md5(path.read_bytes()).hexdigest() == truth.md5
+        return sum(truth.size for truth in self.lab.manifest.values() if truth.fate is Fate.PUBLISHED)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Lab() as lab:
+        site = Site(lab, tmp_path_factory.mktemp("site"))
+        try:
+            site.start_server()
+            (site.folder / "site.yaml").write_text(SITE.format(alyx=lab.urls["alyx"], root=site.root))
+            minutely = PREFECT_YAML.read_text().replace('cron: "30 1 * * *"', 'cron: "* * * * *"')
+            (site.folder / "minutely.yaml").write_text(minutely)
+            yield site
+        finally:
+            for process in site.processes:
+                if process.poll() is None:
+                    site.kill(process)
+
+
+@pytest.fixture
+def site(server):
+    """The site with a lab as it was at the start, an empty root, and no worker."""
+    server.lab.reset()
+    server.root = server.folder / f"root-{time.monotonic_ns()}"
+    (server.folder / "site.yaml").write_text(SITE.format(alyx=server.lab.urls["alyx"], root=server.root))
+    server.deploy()
+    yield server
+    for process in server.processes[1:]:
+        if process.poll() is None:
+            server.kill(process)
+    del server.processes[1:]
+
+
+def test_deployed_twice_the_second_time_changes_nothing(site):
+    before = site.post("deployments/filter")
+    again = site.deploy()
+    assert again.splitlines()[-1] == "Nothing to change: the server has all of it"
+    assert not {"made", "altered"} & set(again.split())
+    assert site.post("deployments/filter") == before
+
+
+def test_a_schedule_fires_and_the_run_can_be_read_back(site):
+    site.start_worker()
+    site.deploy("--prefect-file", str(site.folder / "minutely.yaml"))
+    nightly = site.get("deployments/name/mirror/nightly")["id"]
+
+    def first():
+        runs = site.post("flow_runs/filter", deployments={"id": {"any_": [nightly]}}, sort="EXPECTED_START_TIME_ASC")
+        return next((run for run in runs if run["state_type"] in ENDED), None)
+
+    run = until(first, 180, "a scheduled run's end")
+    assert run["auto_scheduled"]
+    assert (run["state_name"], run["state_type"]) == ("Partial", "COMPLETED")  # the lab plants one wrong digest
+    assert run["name"].startswith("mirror ")
+    assert " · 57 files · 13.4 MB" in run["name"]
+    site.assert_mirrored()
+    artifacts = {one["key"]: one for one in site.post("artifacts/filter", flow_runs={"id": {"any_": [run["id"]]}})}
+    assert artifacts.keys() == {"alyx-progress", "alyx-summary", "alyx-failures"}
+    assert artifacts["alyx-progress"]["data"] == 100
+    assert "1 of 60 files failed" in artifacts["alyx-summary"]["data"]
+    assert "next step" in artifacts["alyx-failures"]["data"]
+
+    def event():
+        found = site.post("events/filter", filter={"event": {"name": ["alyx.run.finished"]}}, limit=50)["events"]
+        return [one for one in found if one["payload"]["summary"]["published"] == 56]
+
+    assert until(event, 30, "the run's event")
+
+
+def test_three_missed_runs_do_the_work_once(site):
+    for _ in range(3):
+        site.trigger("mirror/nightly")
+    site.start_worker()
+    nightly = site.get("deployments/name/mirror/nightly")["id"]
+
+    def all_ended():
+        runs = site.post("flow_runs/filter", deployments={"id": {"any_": [nightly]}}, limit=200)
+        late = [run for run in runs if not run["auto_scheduled"]][-3:]
+        return late if all(run["state_type"] in ENDED for run in late) else None
+
+    runs = until(all_ended, 240, "the end of three runs")
+    total = site.assert_mirrored()
+    assert {run["state_type"] for run in runs} <= {"COMPLETED", "CANCELLED"}
+    assert site.bytes_sent() <= 1.05 * total + 2_000_000  # what two of the lab's oddities cost again
+
+
+def test_a_cancel_stops_the_bytes_within_ten_seconds(site):
+    site.start_worker(PREFECT_INTEGRATIONS_ALYX_BYTES_PER_SECOND="100000")
+    run = site.trigger("download/on-demand", selection={"labs": ["cortexlab"]}, root=str(site.root))
+    until(lambda: site.bytes_sent() > 500_000, 90, "bytes")
+    asked = time.monotonic()
+    site.post(f"flow_runs/{run}/set_state", state={"type": "CANCELLING"}, force=False)
+    stopped = until(lambda: quiet(site), 30, "silence") - asked
+    assert stopped < 10
+    assert site.ended(run, 90)["state_type"] == "CANCELLED"
+    assert not [
+        path
+        for path in site.root.rglob("*")
+        if path.is_file() and ".prefect-alyx" not in path.parts and path.stat().st_size == 0
+    ]
+    assert list((site.root / ".prefect-alyx" / "partials").iterdir())  # resumable
+    print(f"\ncancel to silence: {stopped:.1f} s")
+
+
+def quiet(site):
+    """The moment after which no byte came for two seconds."""
+    before, moment = site.bytes_sent(), time.monotonic()
+    time.sleep(2)
+    return moment if site.bytes_sent() == before else None
+
+
+def test_after_a_power_cut_the_run_is_crashed_and_the_next_one_converges(site):
+    worker = site.start_worker(PREFECT_INTEGRATIONS_ALYX_BYTES_PER_SECOND="200000")
+    run = site.trigger("mirror/nightly")
+    until(lambda: site.bytes_sent() > 4_000_000, 90, "bytes")
+    site.kill(worker)
+    killed = time.monotonic()
+    assert site.ended(run, 240)["state_name"] == "Crashed"
+    crashed = time.monotonic() - killed
+    site.start_worker()
+    again = site.ended(site.trigger("mirror/nightly"))
+    assert again["state_name"] == "Partial"
+    total = site.assert_mirrored()
+    factor = site.bytes_sent() / total
+    assert factor <= 1.05 + 0.1  # the lab's wrong files are fetched to be found out
+    print(f"\nCrashed after {crashed:.0f} s; bytes moved in all: {factor:.3f} of the tree")
+
+
+def test_the_server_is_away_for_a_minute_in_mid_run(site):
+    site.start_worker(PREFECT_INTEGRATIONS_ALYX_BYTES_PER_SECOND="100000")
+    run = site.trigger("mirror/nightly")
+    until(lambda: site.bytes_sent() > 1_000_000, 90, "bytes")
+    site.kill(site.processes[0])
+    before = site.bytes_sent()
+    time.sleep(60)
+    assert site.bytes_sent() > before
+    site.processes[0] = None
+    restarted = site.start_server()
+    site.processes.remove(restarted)
+    site.processes[0] = restarted
+    ended = site.ended(run, 300)
+    assert UUID(ended["id"])
+    site.start_worker()
+    site.ended(site.trigger("mirror/nightly"))
+    site.assert_mirrored()
+    print(f"\nthe run over which the server was away: {ended['state_name']}")
