@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench faults clean
+.PHONY: help setup demo test test-slow check format bench faults clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,7 +20,10 @@ demo: $(READY) ## Download a whole lab from a sandbox on loopback, and show the 
 	@$(BIN)/prefect-alyx demo
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: $(READY) ## Run the long tests: Prefect servers and workers, official clients, real kills
+	@$(BIN)/python -m pytest -q -m slow
 
 check: $(READY) ## What CI runs: format, lint, types, tests
 	@$(BIN)/ruff format --check .

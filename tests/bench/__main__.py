@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from tests.bench.contenders import Took, aria2, curl, engine, md5sum, rclone
+from tests.bench.contenders import Took, aria2, curl, engine, find, md5sum, rclone
 from tests.bench.loads import MIB, Job, large, mix, small
 from tests.bench.serving import install, long_line, nginx
 
@@ -66,11 +66,15 @@ def _row(contender, took, job, ours):
         f"{part.bytes / 1e6 / took.wall:,.0f}",
         f"{took.cpu / files * 1e3:.2f}",
         f"{took.cpu / gigabytes:.2f}",
-        f"{took.peak / 1e6:,.0f}",
+        _megabytes(took),
         f"{wall:.2f}x",
         f"{cpu:.2f}x",
     )
     return "| " + " | ".join(cells) + " |"
+
+
+def _megabytes(took):
+    return f"{took.peak / 1e6:,.0f}" if took.peak else ""
 
 
 def tables(options, server, secure, line, ca, www, place):
@@ -132,6 +136,21 @@ def tables(options, server, secure, line, ca, www, place):
     )
 
 
+def nothing_to_do(folder, files) -> None:
+    """Print what it costs to see that every file is there, proven and unchanged."""
+    items = small(folder, files, size=1)
+    job = Job("", "", str(folder), items)
+    ours, theirs = engine("noop", "**prefect-alyx**"), find("find, a stat each")
+    runs = {contender: [] for contender in (ours, theirs)}
+    for _ in range(3):
+        for contender, taken in runs.items():
+            taken.append(contender.measure(job))
+    print(f"\n### Nothing to do\n\n{files:,} files\n\n| | s | CPU us a file | peak MB |\n| --- | --- | --- | --- |")
+    for contender, taken in runs.items():
+        took = _median(taken)
+        print(f"| {contender.name} | {took.wall:.2f} | {took.cpu / files * 1e6:.1f} | {_megabytes(took)} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small loads, once: about a minute")
@@ -148,6 +167,8 @@ def main() -> None:
         for table in tables(options, server, secure, line, ca, www, folder / "place"):
             if options.only in table.title:
                 table.measure()
+        if options.only in "Nothing to do":
+            nothing_to_do(folder / "tree", 10_000 if options.quick else 100_000)
 
 
 if __name__ == "__main__":

@@ -63,9 +63,9 @@ class Job:
         return cls(**{**row, "items": tuple(Item(**item) for item in row["items"])})
 
 
-def small(www: Path, files: int) -> tuple[Item, ...]:
-    """Files of 16 KiB, 200 a folder."""
-    return _make(www, "public-small", [16 * KIB] * files, seed=1)
+def small(www: Path, files: int, *, size: int = 16 * KIB) -> tuple[Item, ...]:
+    """Small files, 200 a folder."""
+    return _make(www, "public-small", [size] * files, seed=1)
 
 
 def mix(www: Path, files: int) -> tuple[Item, ...]:
@@ -84,7 +84,8 @@ def _make(www, name, sizes, *, seed):
     dice = random.Random(seed)
     items = []
     for number, size in enumerate(sizes):
-        path = f"{name}/lab/Subjects/S{number // 2000:03d}/2024-01-01/{number // 200 % 10 + 1:03d}/{number:06d}.npy"
+        session = f"S{number // 2000:03d}/2024-01-01/{number // 200 % 10 + 1:03d}"
+        path = f"{name}/lab/Subjects/{session}/{number % 200:03d}.npy"
         items.append(_write(www, path, size, dice))
     return tuple(items)
 
