@@ -13,7 +13,7 @@ import tempfile
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +29,7 @@ from tasks.table_files import DATASETS, INFO, SESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from io import BufferedReader
 
     from tasks.choice import Candidate
     from tasks.model import Json
@@ -123,7 +124,9 @@ def _md5(root: Path, path: str, digest: str) -> str:
     if len(digest) == _MD5:
         return digest
     with Tree(root).open(path) as file:
-        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(
+            cast("BufferedReader", file), partial(hashlib.md5, usedforsecurity=False)
+        ).hexdigest()
 
 
 def _session_row(session: Session) -> Json:
