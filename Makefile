@@ -38,7 +38,7 @@ format: $(READY) ## Put the code into its form
 faults: $(READY) ## Run the fault matrix over real sockets and print it as a table
 	@$(BIN)/python -m tests.matrix
 
-bench: $(READY) ## Measure against curl and requests; prints ratios
+bench: $(READY) ## Measure against curl, rclone, aria2, ONE and boto3; prints ratios
 	@$(BIN)/python -m tests.bench
 
 clean: ## Remove the environment and what tools left behind

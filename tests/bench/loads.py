@@ -84,8 +84,9 @@ def _make(www, name, sizes, *, seed):
     dice = random.Random(seed)
     items = []
     for number, size in enumerate(sizes):
-        session = f"S{number // 2000:03d}/2024-01-01/{number // 200 % 10 + 1:03d}"
-        path = f"{name}/lab/Subjects/{session}/{number % 200:03d}.npy"
+        path = (
+            f"{name}/lab/Subjects/S{number // 2000:03d}/2024-01-01/{number // 200 % 10 + 1:03d}/{number % 200:03d}.npy"
+        )
         items.append(_write(www, path, size, dice))
     return tuple(items)
 
