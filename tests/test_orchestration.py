@@ -14,6 +14,8 @@ from uuid import UUID
 import psutil
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 
 from deployments.provision import PREFECT_YAML
 from deployments.sandbox import Lab
@@ -53,6 +55,10 @@ class Site:
         self.api = f"http://127.0.0.1:{_free_port()}/api"
         self.root = folder / "root"
         self.processes = []
+        self.http = requests.Session()
+        # A busy SQLite answers 503, and the server of one test is away for a while.
+        patience = Retry(8, backoff_factor=0.5, status_forcelist=[503], allowed_methods=None)
+        self.http.mount("http://", HTTPAdapter(max_retries=patience))
 
     def environment(self, **more):
         return {
@@ -110,12 +116,12 @@ class Site:
         return run.stdout
 
     def post(self, path, **body):
-        answer = requests.post(f"{self.api}/{path}", json=body, timeout=30)
+        answer = self.http.post(f"{self.api}/{path}", json=body, timeout=30)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
     def get(self, path):
-        answer = requests.get(f"{self.api}/{path}", timeout=30)
+        answer = self.http.get(f"{self.api}/{path}", timeout=30)
         answer.raise_for_status()
         return answer.json()
 
