@@ -227,6 +227,25 @@ def test_a_schedule_fires_and_the_run_can_be_read_back(site):
     assert until(event, 30, "the run's event")
 
 
+def test_a_run_says_what_it_waits_for(site):
+    site.start_worker()
+    held = {"names": ["alyx-repository-flatiron_cortexlab"], "slots": 2, "mode": "concurrency"}
+    site.post("v2/concurrency_limits/increment", **held)
+    run = site.trigger("mirror/nightly")
+
+    def said():
+        lines = site.post("logs/filter", logs={"flow_run_id": {"any_": [run]}}, limit=200)
+        return any("Waiting for a free slot of alyx-repository-flatiron_cortexlab" in line["message"] for line in lines)
+
+    until(said, 90, "a line that says what is waited for")
+    assert site.state(run) == "RUNNING"
+    site.post("v2/concurrency_limits/decrement", **held)
+    assert site.ended(run)["state_name"] == "Partial"
+    site.assert_mirrored()
+    limit = site.get("v2/concurrency_limits/alyx-repository-flatiron_cortexlab")
+    assert limit["active_slots"] == 0
+
+
 def test_three_missed_runs_do_the_work_once(site):
     for _ in range(3):
         site.trigger("mirror/nightly")
