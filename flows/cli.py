@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,6 +175,29 @@ def _show(fetched: Fetched, as_json: bool) -> int:
 
 
 @cli.command()
+@root_option
+@click.option("--to", type=click.Path(path_type=Path), help="Where the tables go. Default: beside the files.")
+def tables(root: Path | None, to: Path | None) -> int:
+    r"""Write ONE's cache tables of what is proven under the root, so that ONE opens it without a network.
+
+    \b
+    prefect-alyx tables --root /data/alyx
+    python -c "from one.api import One; print(One(cache_dir='/data/alyx').search())"
+    """
+    if not find_spec("pyarrow"):
+        raise click.UsageError("The tables need pyarrow: `pip install prefect-alyx[tables]`.")
+    from tasks.alyx import AlyxClient
+    from tasks.one_tables import write_tables
+    from tasks.preparing import find_root
+    from tasks.settings import AlyxSettings
+
+    alyx = AlyxClient()
+    place = find_root(root, AlyxSettings(), alyx)
+    say(f"Tables of {write_tables(place, alyx, to):,} datasets lie in {to or place}.")
+    return DONE
+
+
+@cli.command()
 @click.option("--check", "only_check", is_flag=True, help="Only check the files, and send nothing.")
 @click.option(
     "--site",
@@ -211,8 +235,9 @@ def deploy(only_check: bool, site: Path, prefect_file: Path | None) -> int:
 @cli.command()
 @click.option("--root", type=click.Path(path_type=Path), help="Keep the files here; else they are removed at the end.")
 @click.option("--serve", is_flag=True, help="Keep the sandbox and Prefect's UI up until Ctrl-C.")
+@click.option("--faults", is_flag=True, help="Download through the fault server instead, and print the matrix.")
 @click.option("--stop", is_flag=True, help="Stop the local Prefect server, and do nothing else.")
-def demo(root: Path | None, serve: bool, stop: bool) -> int:
+def demo(root: Path | None, serve: bool, faults: bool, stop: bool) -> int:
     r"""Download a whole lab from a sandbox on loopback, twice, and compare it with the truth.
 
     \b
@@ -224,6 +249,10 @@ def demo(root: Path | None, serve: bool, stop: bool) -> int:
 
         stop_server(say)
         return DONE
+    if faults:
+        from flows.fault_demo import fault_demo
+
+        return fault_demo(say=say, show=click.echo)
     from flows.demo import demo as run
 
     return run(root, serve=serve, say=say, show=click.echo)

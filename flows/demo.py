@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployments.sandbox.lab import Lab
+from deployments.sandbox.full import FullLab
 from deployments.sandbox.model import Fate
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ def demo(root: Path | None, *, serve: bool, say: Say, show: Say) -> int:
     Returns:
         0 when all is as planted, 1 otherwise.
     """
-    say("Starting a lab on loopback: Alyx, two file servers, S3 ...")
-    with Lab() as lab, _environment(lab.environment()), _place(root) as place:
+    say("Starting a lab on loopback: Alyx, two file servers, S3, Globus, kachery ...")
+    with FullLab() as lab, environment(lab.environment()), _place(root) as place:
         return _Demo(lab, place, say, show).run(serve=serve)
 
 
 class _Demo:
     """One demonstration."""
 
-    def __init__(self, lab: Lab, root: Path, say: Say, show: Say) -> None:
+    def __init__(self, lab: FullLab, root: Path, say: Say, show: Say) -> None:
         self.lab = lab
         self.root = root
         self.say = say
@@ -111,7 +111,7 @@ class _Demo:
         ]
 
     def _file_requests(self) -> int:
-        return sum(self.lab.requests.count(server=server) for server in _FILE_SERVERS)
+        return sum(self.lab.lab.requests.count(server=server) for server in _FILE_SERVERS)
 
     def _serve(self) -> None:
         self.say("The sandbox stays up; use it from another shell with:")
@@ -122,7 +122,7 @@ class _Demo:
 
 
 @contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
+def environment(variables: dict[str, str]) -> Iterator[None]:
     """Use the lab and nothing else; Prefect keeps its own home, where its server's database is."""
     before = dict(os.environ)
     own = {"PREFECT_HOME": os.environ.get("PREFECT_HOME", str(Path.home() / ".prefect"))}

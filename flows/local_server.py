@@ -131,7 +131,12 @@ def _launch(say: Callable[[str], None]) -> LocalServer:
     with log.open("ab") as output:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         process = subprocess.Popen(  # noqa: S603  (our own interpreter, our own words)
-            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True, env=_environment()
+            command,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env=_environment(url),
         )
     server = LocalServer(url, process.pid, psutil.Process(process.pid).create_time())
     _wait_until_healthy(server, process, log)
@@ -150,10 +155,13 @@ def _wait_until_healthy(server: LocalServer, process: subprocess.Popen[bytes], l
     raise error("prefect-server", f"What it said is in {log}.")
 
 
-def _environment() -> dict[str, str]:
-    """The server's environment: ours, tuned; it must not take itself for a client of another server."""
+def _environment(url: str) -> dict[str, str]:
+    """The server's environment: ours, tuned; it must not take itself for a client of another server.
+
+    Its UI asks port 4200 for data, whatever port it is served on, unless it is told.
+    """
     inherited = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    return {**_TUNED, **inherited}
+    return {**_TUNED, **inherited, "PREFECT_UI_API_URL": url}
 
 
 def _known() -> LocalServer | None:

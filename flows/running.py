@@ -21,6 +21,7 @@ from tasks.model import Outcome, State, Summary
 from tasks.preparing import require_space
 from tasks.reporting import Progress, report, report_full, tolerant
 from tasks.settings import AlyxSettings
+from tasks.telling import tell_alyx
 from tasks.wording import batch_label, files, headline, human_bytes
 
 if TYPE_CHECKING:
@@ -73,13 +74,21 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch)
         summary = _run_batches(run, plan, path, batch)
         run.ledger.end_run(run_id, summary)
         outcomes = run.ledger.outcomes(run_id)
-        report(plan, summary, outcomes)
+        _tell(run, plan, summary, outcomes)
     except BaseException:
         run.pace.stop.set()  # threads see it within a second; leaving the flow waits for them
         raise
     finally:
         finished(run_id)
     return Fetched(plan, summary, (*outcomes, *_untouched(plan, {outcome.path for outcome in outcomes})))
+
+
+def _tell(run: Run, plan: Plan, summary: Summary, outcomes: list[Outcome]) -> None:
+    """Report: to Alyx where that is wanted; to people as artifacts, an event, and in the log what they should know."""
+    remarks = [*run.switchboard.remarks(), *tell_alyx(outcomes, run.mismatched, run.tree, AlyxSettings())]
+    for remark in remarks:
+        get_run_logger().warning(remark)
+    report(plan, summary, outcomes, remarks)
 
 
 def has_room(plan: Plan) -> Plan:

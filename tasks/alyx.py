@@ -12,6 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.clients.base import DownloadClient
+from tasks.clients.one_files import same_server
 from tasks.clients.seams import Pace
 from tasks.clients.verdicts import DownloadError, Verdict, alyx_answer, error, retry_after
 from tasks.credentials import Credentials, base_url, credentials_from
@@ -151,6 +152,10 @@ class AlyxClient:
             DownloadError: `alyx-login` where Alyx refuses them.
         """
         self._login.renew()
+
+    def authorisation(self, url: str) -> tuple[str, ...]:
+        """Return the header lines that open a URL: the token on this very server, none on any other."""
+        return (f"Authorization: Token {self._login.token()}",) if same_server(url, self._url) else ()
 
     def _ask_token(self, form: dict[str, str]) -> Any:
         return self._repeated("POST", "/auth-token", "", data=form)

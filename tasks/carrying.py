@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
 
+from tasks.clients import client_class
 from tasks.clients.fetching import Receipt
 from tasks.clients.proof import HEAD_BYTES, Expected
-from tasks.clients.streaming import StreamingClient
 from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.model import Outcome, State
+from tasks.switchboard import CLOSING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tasks.clients.partials import Partial, Partials
     from tasks.clients.publish import Published
+    from tasks.clients.streaming import StreamingClient
     from tasks.clients.tree import Tree
     from tasks.model import Source, Transfer
     from tasks.switchboard import Switchboard
 
 _BLOCK = 1 << 20
-#: A source that refuses its credentials is done with; the other sources may still have the file.
-_CLOSES_A_SOURCE = ("unauthorised", "refused")
 
 
 @dataclass(slots=True)
@@ -39,6 +41,35 @@ class Carried:
 
 
 @dataclass(slots=True)
+class Passed:
+    """A transfer that only a service can still bring, and what its other sources said.
+
+    Attributes:
+        source: The service's source.
+    """
+
+    transfer: Transfer
+    source: Source
+    said: dict[Source, DownloadError] = field(default_factory=dict)
+    receipt: Receipt = field(default_factory=Receipt)
+
+
+#: What carrying a transfer ends in.
+Arrival = Carried | Outcome | Passed
+
+
+def is_managed(source: Source) -> bool:
+    """Whether a service moves the bytes of a source."""
+    return client_class(source.protocol).capabilities.managed
+
+
+def _parted(sources: tuple[Source, ...]) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
+    """Sources whose bytes pass through this process, and those that a service moves."""
+    direct = tuple(source for source in sources if not is_managed(source))
+    return direct, tuple(source for source in sources if is_managed(source))
+
+
+@dataclass(slots=True)
 class Carrier:
     """Carries the transfers of one run into one tree; used by many threads at once."""
 
@@ -46,22 +77,31 @@ class Carrier:
     partials: Partials
     switchboard: Switchboard
 
-    def carry(self, transfer: Transfer) -> Carried | Outcome:
+    def carry(self, transfer: Transfer) -> Arrival:
         """Prove what lies at the final name, or fetch the bytes into a proven partial.
 
         Returns:
-            The proven partial, to be published in a group; or the outcome, where there is nothing to publish.
+            The proven partial, to be published in a group; the outcome, where there is nothing to publish; or the
+            transfer to be passed to a service, where only that can still bring it.
         """
-        way = _Way(self, transfer)
+        direct, managed = _parted(transfer.sources)
+        way = _Way(self, transfer, direct)
         try:
             expected = Expected.of(transfer.size, transfer.digest)
-            return self._adopt(transfer, expected) or way.fetch(expected)
+            found = self._adopt(transfer, expected)
+            if found:
+                return found
+            return way.fetch(expected) if direct or not managed else Passed(transfer, managed[0])
         except DownloadError as failure:
-            return way.failed(failure)
+            hopeless = failure.verdict is Verdict.STOP_RUN or way.same_wrong_bytes()
+            way.let_go()
+            if managed and not hopeless:
+                return Passed(transfer, managed[0], way.failures, way.receipt)
+            return replace(failed(transfer, failure, way.failures, way.receipt), wrong=tuple(way.wrong))
 
     def failed(self, transfer: Transfer, failure: DownloadError) -> Outcome:
         """The outcome of a transfer for which no source was asked."""
-        return _Way(self, transfer).failed(failure)
+        return failed(transfer, failure, {}, Receipt())
 
     def _adopt(self, transfer: Transfer, expected: Expected) -> Outcome | None:
         """Prove a file that another program, or a run that was killed, left at the final name."""
@@ -109,9 +149,12 @@ class _Way:
 
     carrier: Carrier
     transfer: Transfer
+    sources: tuple[Source, ...]
     receipt: Receipt = field(default_factory=Receipt)
     failures: dict[Source, DownloadError] = field(default_factory=dict)
     partial: Partial | None = None
+    wrong: list[tuple[str, str]] = field(default_factory=list)
+    _blamed: int = 0
 
     def fetch(self, expected: Expected) -> Carried:
         """Ask every source once without patience, then those that may mend with all of it.
@@ -119,10 +162,10 @@ class _Way:
         So a transient fault costs no wait while another source can go on where the first one stopped.
         """
         switchboard = self.carrier.switchboard
-        candidates = switchboard.order(self.transfer.sources)
+        candidates = switchboard.order(self.sources)
         for impatient in (True, False) if len(candidates) > 1 else (False,):
             for source in list(candidates):
-                if self._same_wrong_bytes():
+                if self.same_wrong_bytes():
                     break
                 if self._ask(source, expected, attempts=1 if impatient else switchboard.options.attempts):
                     assert self.partial is not None  # noqa: S101  (`_ask` claimed it; for the type checker)
@@ -131,7 +174,7 @@ class _Way:
                     candidates.remove(source)
         raise self._why()
 
-    def _same_wrong_bytes(self) -> bool:
+    def same_wrong_bytes(self) -> bool:
         """Whether one wrong file came twice: then it is Alyx that differs from the servers, and no fault of a line."""
         wrong = self.partial.wrong if self.partial else []
         return len(set(wrong)) < len(wrong)
@@ -139,9 +182,7 @@ class _Way:
     def _ask(self, source: Source, expected: Expected, *, attempts: int) -> bool:
         switchboard = self.carrier.switchboard
         try:
-            client = switchboard.client(source)
-            if not isinstance(client, StreamingClient):
-                raise error("not-addressable", f"{source.protocol} does not move single files.")
+            client = cast("StreamingClient", switchboard.client(source))
             client.fetch(source.address, self._claim(source, expected), receipt=self.receipt, attempts=attempts)
         except DownloadError as failure:
             self._note(source, failure)
@@ -152,18 +193,26 @@ class _Way:
     def _claim(self, source: Source, expected: Expected) -> Partial:
         """With a digest all sources continue one partial; without, each address has its own."""
         if self.partial and not expected.digest:
-            self._let_go()
+            self.let_go()
         if self.partial is None:
             self.partial = self.carrier.partials.claim(expected, source.address)
         return self.partial
 
     def _note(self, source: Source, failure: DownloadError) -> None:
         self.failures[source] = failure
+        self._blame(source, failure)
         self.carrier.switchboard.note(source, failure)
         if failure.verdict is Verdict.SKIP_FILE:
             raise failure
-        if failure.verdict is Verdict.STOP_RUN and failure.code not in _CLOSES_A_SOURCE:
+        if failure.verdict is Verdict.STOP_RUN and failure.code not in CLOSING:
             raise failure
+
+    def _blame(self, source: Source, failure: DownloadError) -> None:
+        """Remember which wrong digests came from this source."""
+        wrong = self.partial.wrong if self.partial else []
+        if failure.code == "digest-mismatch":  # bytes of another size may be a page that is in the way
+            self.wrong += [(source.repository, digest) for digest in wrong[self._blamed :] if digest]
+        self._blamed = len(wrong)
 
     def _why(self) -> DownloadError:
         """One error for all sources: a source that may mend counts most; the run stops when all refuse the login."""
@@ -171,41 +220,15 @@ class _Way:
         if not failures:
             return error("no-source")
         mendable = [failure for failure in failures if failure.verdict is Verdict.RETRY]
-        if mendable and not self._same_wrong_bytes():
+        if mendable and not self.same_wrong_bytes():
             return mendable[0]
         if all(failure.verdict is Verdict.STOP_RUN for failure in failures):
             return failures[0]
         last = failures[-1]
         return DownloadError(Verdict.SKIP_FILE, last.reason, last.next_step, code=last.code)
 
-    def failed(self, failure: DownloadError) -> Outcome:
-        """The outcome of a transfer that could not be had; the partial is kept for the next run."""
-        self._let_go()
-        asked = list(self.failures)
-        return Outcome(
-            self.transfer.dataset,
-            self.transfer.path,
-            State.FAILED,
-            source=asked[-1].repository if asked else "",
-            protocol=asked[-1].protocol if asked else "",
-            bytes=self.receipt.bytes,
-            attempts=self.receipt.attempts,
-            verdict=failure.verdict,
-            reason=self._reasons() or failure.reason,
-            next_step=failure.next_step,
-            code=failure.code,
-            size=self.transfer.size,
-            digest=self.transfer.digest,
-        )
-
-    def _reasons(self) -> str:
-        """What each source said; those that said the same, together."""
-        said: dict[str, list[str]] = {}
-        for source, why in self.failures.items():
-            said.setdefault(why.reason, []).append(source.repository)
-        return " | ".join(f"{', '.join(repositories)}: {reason}" for reason, repositories in said.items())
-
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Give the partial back; the next run continues it."""
         if self.partial:
             self.partial.release()
             self.partial = None
@@ -232,3 +255,40 @@ def published(carried: Carried, result: Published | DownloadError) -> Outcome:
         verified="" if isinstance(result, DownloadError) else result.verified,
         mtime_ns=None if isinstance(result, DownloadError) else result.mtime_ns,
     )
+
+
+def failed(
+    transfer: Transfer, failure: DownloadError, said: Mapping[Source, DownloadError], receipt: Receipt
+) -> Outcome:
+    """The outcome of a transfer that could not be had.
+
+    Args:
+        transfer: What was to be had.
+        failure: What it amounts to.
+        said: What each source answered that was asked.
+        receipt: What it has cost.
+    """
+    asked = list(said)
+    return Outcome(
+        transfer.dataset,
+        transfer.path,
+        State.FAILED,
+        source=asked[-1].repository if asked else "",
+        protocol=asked[-1].protocol if asked else "",
+        bytes=receipt.bytes,
+        attempts=receipt.attempts,
+        verdict=failure.verdict,
+        reason=_reasons(said) or failure.reason,
+        next_step=failure.next_step,
+        code=failure.code,
+        size=transfer.size,
+        digest=transfer.digest,
+    )
+
+
+def _reasons(said: Mapping[Source, DownloadError]) -> str:
+    """What each source said; those that said the same, together."""
+    who: dict[str, list[str]] = {}
+    for source, why in said.items():
+        who.setdefault(why.reason, []).append(source.repository)
+    return " | ".join(f"{', '.join(repositories)}: {reason}" for reason, repositories in who.items())

@@ -109,17 +109,51 @@ def _candidates(selection: Selection, alyx: Pages, changed_since: datetime | Non
     found = _changed_sessions(selection, alyx, changed_since) if changed_since else sessions(alyx, selection)
     yield from _by_session(selection, alyx, found)
     if not selection.of_sessions:
-        rows = complete(alyx, "datasets", **_filters(selection), django="session__isnull,True")
-        yield [_candidate(row, None) for row in _ordered(list(rows))]
+        yield aggregates(selection, alyx)
+
+
+def aggregates(selection: Selection, alyx: Pages) -> list[Candidate]:
+    """Return the datasets without a session that a selection may mean.
+
+    Raises:
+        DownloadError: An `alyx-...` row.
+    """
+    rows = complete(alyx, "datasets", **_filters(selection), django="session__isnull,True")
+    return [_candidate(row, None) for row in _ordered(list(rows))]
+
+
+def records_of(row: Json) -> tuple[FileRecord, ...]:
+    """Return the file records of a row of Alyx's `datasets`.
+
+    Raises:
+        DownloadError: `alyx-incomplete` for one that cannot be read.
+    """
+    with readable("datasets"):
+        return tuple(map(_record, row.get("file_records") or ()))
+
+
+def registered(alyx: Pages, ids: Iterable[str]) -> Iterator[tuple[Candidate, Session | None]]:
+    """Yield datasets with their sessions, those of the ids that Alyx has.
+
+    Raises:
+        DownloadError: An `alyx-...` row.
+    """
+    for some in batches(ids, MOST_IDS):
+        yield from _with_sessions(list(complete(alyx, "datasets", django=id_in("id", some))), alyx)
 
 
 def _by_id(selection: Selection, alyx: Pages) -> Iterator[list[Candidate]]:
     for ids in batches(selection.dataset_ids, MOST_IDS):
-        rows = complete_by_id(alyx, "datasets", ids)
-        wanted = sorted({session for row in rows if (session := _session_id(row))})
-        known = {session.id: session for session in sessions_by_id(alyx, wanted)}
-        pairs = [(row, known.get(_session_id(row) or "")) for row in _ordered(rows)]
-        yield [_candidate(row, session) for row, session in pairs if _is_of(session, selection)]
+        pairs = _with_sessions(complete_by_id(alyx, "datasets", ids), alyx)
+        yield [candidate for candidate, session in pairs if _is_of(session, selection)]
+
+
+def _with_sessions(rows: list[Json], alyx: Pages) -> Iterator[tuple[Candidate, Session | None]]:
+    wanted = sorted({identifier for row in rows if (identifier := _session_id(row))})
+    known = {session.id: session for session in sessions_by_id(alyx, wanted)}
+    for row in _ordered(rows):
+        session = known.get(_session_id(row) or "")
+        yield _candidate(row, session), session
 
 
 def _is_of(session: Session | None, selection: Selection) -> bool:
@@ -205,7 +239,7 @@ def _dataset(row: Json, session: Session | None) -> Dataset:
         size=row.get("file_size"),
         digest=(row.get("hash") or "").replace("-", "").lower(),
         revision=row.get("revision") or "",
-        records=tuple(map(_record, row.get("file_records") or ())),
+        records=records_of(row),
     )
 
 

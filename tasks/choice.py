@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 #: ONE's order of quality, best first (one.alf.spec.QC).
-_QUALITIES = ("NOT_SET", "PASS", "WARNING", "FAIL", "CRITICAL")
+QUALITIES = ("NOT_SET", "PASS", "WARNING", "FAIL", "CRITICAL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def _is_within_bounds(candidate: Candidate, selection: Selection) -> bool:
 
 
 def _rank(qc: str) -> int:
-    return _QUALITIES.index(qc) if qc in _QUALITIES else len(_QUALITIES)
+    return QUALITIES.index(qc) if qc in QUALITIES else len(QUALITIES)
 
 
 def _pick(group: list[Candidate], selection: Selection, left_out: Callable[[Skip], None]) -> list[Candidate]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from tasks.model import Transfer
 
+_HELD = "Dataset {}, whose file is proven on disk, has the same local path."
+_FOLDER = "Other datasets need a folder of this name."
+
 
 def refusals(
     claims: Sequence[str], present: Mapping[str, str], transfer: Callable[[int], Transfer]
@@ -40,16 +43,11 @@ def refusals(
     folders = _folders(chain(groups, map(fold, present.values())))
     refused: dict[int, tuple[Transfer, str]] = {}
     for name, rivals in groups.items():
-        if name in held:
-            reason = f"Dataset {held[name]}, whose file is proven on disk, has the same local path."
-        elif name in folders:
-            reason = "Other datasets need a folder of this name."
+        if name in held or name in folders:
+            reason = _HELD.format(held[name]) if name in held else _FOLDER
+            refused |= {index: (transfer(index), reason) for index in rivals}
         elif len(rivals) > 1:
             refused |= _judge({index: transfer(index) for index in rivals})
-            continue
-        else:
-            continue
-        refused |= {index: (transfer(index), reason) for index in rivals}
     return refused
 
 

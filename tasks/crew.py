@@ -12,13 +12,15 @@ from tasks.carrying import Carried
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tasks.model import Outcome, Transfer
+    from tasks.carrying import Arrival
+    from tasks.model import Transfer
 
-    Arrival = Carried | Outcome
 
 #: A group is synced, renamed and recorded together: large enough to share the cost, small enough to lose little.
-GROUP_FILES = 64
+GROUP_FILES = 128
 GROUP_BYTES = 256 << 20
+#: What arrived waits so long for more, at most: a thread that wakes for each small file costs more than the file.
+GROUP_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,13 @@ class Crew:
         self._stop = stop
         self._abandoned = threading.Event()
         self._lock = threading.Lock()
-        self._arrivals: queue.Queue[Arrival | _Bug | None] = queue.Queue(maxsize=GROUP_FILES)
+        self._arrivals: queue.SimpleQueue[Arrival | _Bug | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(GROUP_FILES + size)
+        self._due = threading.Event()
         self._threads = [threading.Thread(target=self._work, name=f"carry-{n}", daemon=True) for n in range(size)]
 
     def groups(self) -> Iterator[list[Arrival]]:
-        """Yield what arrives, in groups: what came while the last group was published. Nothing waits to fill one."""
+        """Yield what arrives, in groups: full ones, or what came within a moment."""
         for thread in self._threads:
             thread.start()
         try:
@@ -59,30 +63,39 @@ class Crew:
             self._dismiss()
 
     def _grouped(self) -> Iterator[list[Arrival]]:
-        group: list[Arrival] = []
-        size, at_work = 0, len(self._threads)
+        at_work = len(self._threads)
         while at_work:
-            arrived = self._arrivals.get()
-            if isinstance(arrived, _Bug):
-                raise arrived.error
-            if arrived is None:
-                at_work -= 1
-            else:
-                group.append(arrived)
-                size += arrived.partial.size if isinstance(arrived, Carried) else 0
-            if group and (self._arrivals.empty() or len(group) >= GROUP_FILES or size >= GROUP_BYTES):
+            arrived = self._together()
+            group = [one for one in arrived if one is not None]
+            at_work -= len(arrived) - len(group)
+            if group:
                 yield group
-                group, size = [], 0
-        if group:
-            yield group
+                self._room.release(len(group))
+
+    def _together(self) -> list[Arrival | None]:
+        """Wait for the first to arrive, then a moment for others; None stands for a thread that ended."""
+        arrived = [self._arrivals.get()]
+        self._due.wait(GROUP_SECONDS)
+        self._due.clear()
+        while len(arrived) < GROUP_FILES and not self._arrivals.empty():
+            arrived.append(self._arrivals.get())
+        for one in arrived:
+            if isinstance(one, _Bug):
+                raise one.error
+        return [one for one in arrived if not isinstance(one, _Bug)]
 
     def _work(self) -> None:
         try:
             while (transfer := self._next()) is not None:
-                self._arrivals.put(self._carry(transfer))
+                self._room.acquire()
+                arrived = self._carry(transfer)
+                self._arrivals.put(arrived)
+                if _is_large(arrived) or self._arrivals.qsize() >= GROUP_FILES:
+                    self._due.set()
             self._arrivals.put(None)
-        except BaseException as error:  # noqa: BLE001  (raised again by `_grouped`, in the thread that waits)
+        except BaseException as error:  # noqa: BLE001  (raised again by `_together`, in the thread that waits)
             self._arrivals.put(_Bug(error))
+        self._due.set()
 
     def _next(self) -> Transfer | None:
         if self._stop.is_set() or self._abandoned.is_set():
@@ -93,6 +106,7 @@ class Crew:
     def _dismiss(self) -> None:
         """Let the threads end, and give back what they still bring: nobody will publish it."""
         self._abandoned.set()
+        self._room.release(len(self._threads))
         while any(thread.is_alive() for thread in self._threads):
             self._give_back_one()
         while not self._arrivals.empty():
@@ -105,3 +119,8 @@ class Crew:
             return
         if isinstance(arrived, Carried):
             arrived.partial.release()
+
+
+def _is_large(arrived: Arrival) -> bool:
+    """Whether a file is published at once: many of its kind would make a group of too many bytes."""
+    return isinstance(arrived, Carried) and arrived.partial.size >= GROUP_BYTES // GROUP_FILES

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from tasks.clients.seams import Disk
+from tasks.clients.verdicts import os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,9 +32,16 @@ def look(root: Path, paths: Sequence[str]) -> list[Stat | None]:
 
 
 def free_bytes(root: Path, disk: Disk | None = None) -> int:
-    """Return the free bytes of the file system that holds the root, or will hold it once it is made."""
-    there = next(place for place in (root.absolute(), *root.absolute().parents) if place.exists())
-    return (disk or Disk()).free(there)
+    """Return the free bytes of the file system that holds the root, or will hold it once it is made.
+
+    Raises:
+        DownloadError: `read-only`, `name-too-long` or `local-io`: the root cannot be reached.
+    """
+    try:
+        there = next(place for place in (root.absolute(), *root.absolute().parents) if place.exists())
+        return (disk or Disk()).free(there)
+    except OSError as failure:
+        raise os_error(failure, root) from failure
 
 
 def _look_in(folder: str, paths: Iterator[str]) -> Iterator[Stat | None]:

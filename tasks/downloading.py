@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from tasks.alyx import AlyxClient
-from tasks.carrying import Carried, Carrier, published
+from tasks.carrying import Carried, Carrier, Passed, published
 from tasks.catalogue import repositories
 from tasks.clients import DownloadError, Verdict, WireOptions
 from tasks.clients.partials import Partials
@@ -27,6 +27,7 @@ from tasks.clients.tree import Tree
 from tasks.crew import Crew
 from tasks.ledger import Ledger
 from tasks.limits import limits_of, slots
+from tasks.managed import Delivery
 from tasks.model import Json, Outcome, State, Summary
 from tasks.planfile import Plan, read_batch
 from tasks.settings import AlyxSettings
@@ -39,10 +40,11 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import TaskRun
     from prefect.tasks import Task
 
+    from tasks.carrying import Arrival
     from tasks.model import Transfer
 
     #: Brings one transfer as far as it can be published, or says what became of it.
-    Carry = Callable[[Transfer], Carried | Outcome]
+    Carry = Callable[[Transfer], Arrival]
 
 P = ParamSpec("P")
 
@@ -55,6 +57,7 @@ class Run:
         id: The run, in the ledger.
         pace: Its stop signal ends every wait and every transfer.
         stopped: Why the run had to stop, "" while it need not.
+        mismatched: What came as other bytes than Alyx registers, for whoever tells Alyx.
     """
 
     id: str
@@ -64,6 +67,7 @@ class Run:
     pace: Pace
     connections: int
     stopped: str = ""
+    mismatched: list[Outcome] = field(default_factory=list)
     _settled_bytes: int = 0
 
     @classmethod
@@ -91,6 +95,8 @@ class Run:
     def settle(self, outcome: Outcome) -> None:
         """Count what became of one transfer; some outcomes stop all batches of this run."""
         self._settled_bytes += outcome.size or 0
+        if outcome.wrong:
+            self.mismatched.append(outcome)
         if outcome.verdict == Verdict.STOP_RUN and not self.pace.stop.is_set():
             self.stopped = f"{outcome.reason} {outcome.next_step}".strip()
             self.pace.stop.set()
@@ -103,27 +109,43 @@ class Run:
 def download(run: Run, transfers: Iterable[Transfer], carry: Carry | None = None) -> Iterator[Outcome]:
     """Carry, publish and record transfers; yield each outcome once it is in the ledger.
 
-    When the run is stopped, what was not begun is not reported: it stays planned.
+    First what passes through this process, then what a service moves, then what the service did not bring. When the
+    run is stopped, what was not begun is not reported: it stays planned.
 
     Args:
         run: The run.
         transfers: What is to be carried.
         carry: Carries one of them; by default the run's own carrier.
     """
-    crew = Crew(carry or run.carrier().carry, transfers, run.connections, run.pace.stop)
+    carrying = carry or run.carrier().carry
+    passed: list[Passed] = []
+    yield from _carried(run, transfers, carrying, passed)
+    settled: list[Outcome] = []
+    delivery = Delivery(run.carrier(), lambda group: settled.extend(_settled(run, group)))
+    if not run.pace.stop.is_set():
+        delivery.move(passed)
+    yield from settled
+    yield from _carried(run, delivery.left, carrying, [])
+
+
+def _carried(run: Run, transfers: Iterable[Transfer], carry: Carry, passed: list[Passed]) -> Iterator[Outcome]:
+    """Let a crew carry transfers; what only a service can bring is passed on."""
+    crew = Crew(carry, transfers, run.connections, run.pace.stop)
     for group in crew.groups():
-        outcomes = _published(run.tree, group)
-        run.ledger.record(outcomes, run=run.id)
-        for outcome in outcomes:
-            run.settle(outcome)
-        yield from outcomes
+        passed += [one for one in group if isinstance(one, Passed)]
+        yield from _settled(run, [one for one in group if not isinstance(one, Passed)])
 
 
-def _published(tree: Tree, group: list[Carried | Outcome]) -> list[Outcome]:
+def _settled(run: Run, group: list[Carried | Outcome]) -> list[Outcome]:
+    """Publish a group, record it, and count it."""
     carried = [one for one in group if isinstance(one, Carried)]
-    results = publish(tree, [(one.partial, one.transfer.path) for one in carried])
-    done = [published(one, result) for one, result in zip(carried, results, strict=True)]
-    return [*done, *(one for one in group if isinstance(one, Outcome))]
+    results = publish(run.tree, [(one.partial, one.transfer.path) for one in carried])
+    outcomes = [published(one, result) for one, result in zip(carried, results, strict=True)]
+    outcomes += [one for one in group if isinstance(one, Outcome)]
+    run.ledger.record(outcomes, run=run.id)
+    for outcome in outcomes:
+        run.settle(outcome)
+    return outcomes
 
 
 # --- runs in this process ---------------------------------------------------------------------------
@@ -200,8 +222,8 @@ def work_through(path: Path, batch: int, run_id: str, carrying: Callable[[Run, S
     begin = time.monotonic()
     transfers = read_batch(path, batch)
     run = running(run_id, Path(Plan.load(path).root))
-    mine = {transfer.path for transfer in transfers}
-    settled = {one.path: one for one in run.ledger.outcomes(run_id) if one.path in mine and one.state in _SETTLED}
+    before = run.ledger.outcomes(run_id, [transfer.path for transfer in transfers])
+    settled = {outcome.path: outcome for outcome in before if outcome.state in _SETTLED}
     left = [transfer for transfer in transfers if transfer.path not in settled]
     carry, log = carrying(run, [transfer.path for transfer in left]), get_run_logger()
     with slots(limits_of(left), run.pace, log.info):

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
+from tasks.clients.seams import bounded
 from tasks.clients.verdicts import alyx_unreachable, error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from tasks.clients.seams import Pace
 
-T = TypeVar("T")
-
 _MOST_REDIRECTS = 5
 _CHUNK = 65536
-#: How often a wait for the server looks whether the run is asked to stop.
-_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +121,7 @@ def exchange(
         return _followed(session, method, url, limits, request)
 
     try:
-        return _bounded(call, pace, seconds)
+        return bounded(call, pace, seconds)
     except (OSError, HTTPError) as failure:
         raise alyx_unreachable(failure, request=f"{method} {url}") from failure
 
@@ -159,26 +154,3 @@ def _next_url(url: str, location: str) -> str:
     if (old.scheme, old.netloc) == (new.scheme, new.netloc) or upgraded:
         return target
     raise error("alyx-redirect", f"{url} -> {new.scheme}://{new.netloc}.")
-
-
-def _bounded(call: Callable[[], T], pace: Pace, seconds: float) -> T:
-    """Wait for a blocking call, but not beyond a moment, nor once the run is asked to stop.
-
-    No timeout of a socket covers a name server that hangs or a server that drips. The thread is a daemon: it may be
-    left behind, and ends at its socket's timeout or with the process.
-    """
-    future: Future[T] = Future()
-    until = pace.monotonic() + seconds
-    threading.Thread(target=_settle, args=(future, call), name="alyx-request", daemon=True).start()
-    while not wait([future], timeout=_LOOK_SECONDS).done:
-        pace.check()
-        if pace.monotonic() > until:
-            raise TimeoutError
-    return future.result()
-
-
-def _settle(future: Future[T], call: Callable[[], T]) -> None:
-    try:
-        future.set_result(call())
-    except BaseException as failure:  # noqa: BLE001  (not handled here: raised again in the thread that waits)
-        future.set_exception(failure)

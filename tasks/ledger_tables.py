@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -24,8 +25,10 @@ class Words(sa.types.TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        """Escape what cannot be stored."""
-        return value and value.encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
+        """Escape what cannot be stored; most words have nothing of the kind, and are many."""
+        if not value or (value.isascii() and value.isprintable()):
+            return value
+        return value.encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
 
 
 class Utc(sa.types.TypeDecorator[datetime]):
@@ -108,6 +111,7 @@ runs = sa.Table(
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
+@cache
 def upsert_proofs(dialect: str) -> sa.Executable:
     """Write proofs. Proving the same bytes again without a source does not forget where they came from."""
     insert = _INSERT[dialect](proofs)
@@ -116,6 +120,7 @@ def upsert_proofs(dialect: str) -> sa.Executable:
     return _upsert(insert, proofs, kept)
 
 
+@cache
 def upsert_transfers(dialect: str) -> sa.Executable:
     """Write what became of transfers, and count the failures in a row."""
     insert = _INSERT[dialect](transfers)

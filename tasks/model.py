@@ -119,6 +119,7 @@ class Outcome:
         code: The row of `verdicts.RULES` that a failure belongs to, "" otherwise.
         size: Bytes: for files on disk what lies there, otherwise what Alyx registers.
         verified: "md5", "sha1" or "size" for files on disk, "" otherwise.
+        wrong: Repositories that gave other bytes than Alyx registers, with the digest of these, once for each time.
     """
 
     dataset: str
@@ -136,6 +137,7 @@ class Outcome:
     verified: str = ""
     mtime_ns: int | None = None
     code: str = ""
+    wrong: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> Json:
         """Return the public record: the keys of the ``--json`` contract, in its order."""

@@ -1,14 +1,13 @@
 """Decides what a run will do with every dataset, and freezes it as a Plan.
 
-Pure: what the ledger knows, what lies on disk and how much room there is are handed in. Memory stays flat per dataset:
-the lines of the plan lie in a nameless temporary file once there are many.
+Pure: what the ledger knows, what lies on disk and how much room there is are handed in. Datasets are read once and not
+kept; the lines of a large plan lie in a nameless temporary file.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum, auto
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tasks.claims import refusals
 from tasks.clients.paths import safe_path
+from tasks.clients.proof import Expected
 from tasks.clients.verdicts import DownloadError, error
 from tasks.model import Skip, Source, Transfer
 from tasks.planfile import Lines, Plan, Share, Spool, Total, line
@@ -46,7 +46,6 @@ SMALLEST_BATCH = 0.05
 
 _CHUNK = 5000
 Item = TypeVar("Item")
-_DIGEST = re.compile(r"([0-9a-f]{32}|[0-9a-f]{40})?")
 
 
 class Standing(Enum):
@@ -79,6 +78,7 @@ def make_plan(
     space: Space,
     resting: Mapping[str, Failure] | None = None,
     catalogue: str = "",
+    left_out: Sequence[Skip] = (),
 ) -> Plan:
     """Decide what to do with every dataset.
 
@@ -93,6 +93,7 @@ def make_plan(
         space: What is free on disk, and what must stay free.
         resting: Failures that are not tried again yet, by path (`Ledger.resting`).
         catalogue: Which catalogue named the datasets.
+        left_out: What the catalogue itself leaves out, with the reason; read when all datasets are.
     """
     draft = _Draft(router, resting or {})
     for chunk in _chunks(datasets):
@@ -102,6 +103,7 @@ def make_plan(
         for dataset, found in zip(good, look(paths), strict=True):
             draft.place(dataset, proofs.get(dataset.path), found)
     draft.settle()
+    draft.skips += left_out
     return draft.freeze(root, space, catalogue)
 
 
@@ -141,20 +143,21 @@ class _Draft:
         """Note what is to be done with a dataset."""
         stands = standing(dataset.size, dataset.digest, proof, found)
         if stands is Standing.PRESENT and found:
+            self.present_bytes += found[0] if dataset.id not in self.present else 0
             self.present[dataset.id] = dataset.path
-            self.present_bytes += found[0]
-        elif not _DIGEST.fullmatch(dataset.digest):
-            self._skip(dataset, error("bad-digest", f"It says {dataset.digest!a}.").reason)
-        else:
+            return
+        try:
+            Expected.of(dataset.size, dataset.digest)
             self._want(dataset, stands)
+        except DownloadError as refusal:
+            self._skip(dataset, refusal.reason)
 
     def _want(self, dataset: Dataset, stands: Standing) -> None:
         try:
             sources = self._sources(dataset)
-        except DownloadError as refusal:
+        except DownloadError:
             if stands is Standing.FETCH:
-                self._skip(dataset, refusal.reason)
-                return
+                raise
             sources = ()  # what lies on disk may still be proven
         self._enter(dataset, stands, sources)
 
@@ -197,6 +200,7 @@ class _Draft:
             batches=tuple(self._write(body, batch) for batch in cut(self.entries)),
             skip_lines=tuple(_write_skips(body, self.skips)),
             id=body.name(root),
+            present_lines=tuple(_write_present(body, self.present)),
             root=root,
             catalogue=catalogue,
             fetch=total,
@@ -206,7 +210,6 @@ class _Draft:
             shares=tuple(_shares(fetch)),
             space=replace(space, adds=total.bytes),
             read=body.read,
-            present_files=self.present,
         )
 
     def _write(self, body: Spool, batch: Sequence[_Entry]) -> Lines:
@@ -233,6 +236,13 @@ def _write_skips(body: Spool, skips: Iterable[Skip]) -> Iterator[Lines]:
         start = body.size
         for skip in chunk:
             body.put(line(asdict(skip)))
+        yield Lines(start, body.size - start, len(chunk))
+
+
+def _write_present(body: Spool, present: Mapping[str, str]) -> Iterator[Lines]:
+    """Write many a line: most files are present most of the time, and a line each would cost more than the look."""
+    for chunk in _chunks(present.items()):
+        start = body.put(line(dict(chunk)))
         yield Lines(start, body.size - start, len(chunk))
 
 

@@ -7,23 +7,24 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.alyx import AlyxClient
-from tasks.catalogue import datasets, repositories, still_there
-from tasks.clients import DownloadClient, client_for
+from tasks.catalogue import repositories, still_there
+from tasks.clients import PROC_PRECEDENCE, DownloadClient, client_class, client_for
 from tasks.clients.one_files import cache_dir
 from tasks.clients.verdicts import error
 from tasks.disk import free_bytes, look
 from tasks.ledger import Ledger
+from tasks.listing import Listing, listing
 from tasks.planfile import Plan, Space
 from tasks.planning import make_plan
 from tasks.selection import Selection
-from tasks.sources import Router
+from tasks.sources import ANYWHERE, Router
 from tasks.wording import human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from tasks.model import Dataset, FileRecord, Json
+    from tasks.model import Dataset, FileRecord, Json, Skip
     from tasks.settings import AlyxSettings
 
     #: Names the datasets of a selection.
@@ -38,16 +39,16 @@ def prepare(
     settings: AlyxSettings,
     *,
     rest: timedelta = _REST,
-    catalogue: Catalogue = datasets,
+    catalogue: Catalogue | None = None,
 ) -> Plan:
-    """Decide what a run will do; nothing is written anywhere.
+    """Decide what a run will do; nothing is written under the root.
 
     Args:
         selection: What the user asks for.
         root: Where the files go; by default the settings' root, then ONE's cache directory for this Alyx.
         settings: Defaults.
         rest: How long a file is left in peace that differs from what Alyx registers at all its sources.
-        catalogue: Names the datasets of the selection; by default all.
+        catalogue: Names the datasets of the selection; by default all, from REST or from cache tables.
 
     Raises:
         DownloadError: when Alyx or the ledger cannot answer, or a root is missing.
@@ -55,15 +56,25 @@ def prepare(
     alyx = AlyxClient()
     place = find_root(root, settings, alyx)
     ledger = Ledger.read_only(place)
+    records = repositories(alyx)
+    left_out: list[Skip] = []
+    found = (
+        Listing(iter(catalogue(selection, alyx)), f"REST of {alyx.url}")
+        if catalogue
+        else listing(
+            selection, alyx, records, wanted=settings.catalogue, configured=configured(), left_out=left_out.append
+        )
+    )
     return make_plan(
-        catalogue(selection, alyx),
+        found.datasets,
+        left_out=left_out,
         root=str(place),
-        router=router_for(selection, alyx),
+        router=_router(selection, records),
         known=ledger.known,
         look=partial(look, place),
         space=Space(free_bytes(place), settings.reserve_bytes),
         resting=ledger.resting(datetime.now(UTC) - rest),
-        catalogue=f"REST of {alyx.url}",
+        catalogue=found.catalogue,
     )
 
 
@@ -73,7 +84,10 @@ def router_for(selection: Selection, alyx: AlyxClient) -> Router:
     Raises:
         DownloadError: An `alyx-...` row.
     """
-    records = repositories(alyx)
+    return _router(selection, repositories(alyx))
+
+
+def _router(selection: Selection, records: dict[str, Json]) -> Router:
     return Router(
         records,
         Addresses(records),
@@ -119,13 +133,13 @@ class Addresses:
         """Return the address.
 
         Raises:
-            DownloadError: `bad-path` or `not-addressable`.
+            DownloadError: `bad-path` or `not-addressable`; kachery also says `not-configured` or `digest-mismatch`.
         """
-        name = record.repository if record else ""
-        key = (protocol, name)
+        key = (protocol, record.repository if record else ANYWHERE)
         if key not in self._clients:
             self._clients[key] = client_for(protocol, repository or {})
-        return self._clients[key].to_address(record.relative_path if record else dataset.path, dataset.id)
+        path, json = (record.relative_path, record.json) if record else (dataset.path, None)
+        return self._clients[key].address_of(path, dataset.id, digest=dataset.digest, json=json)
 
 
 def failed_before(root: Path | None, settings: AlyxSettings) -> Selection:
@@ -142,6 +156,6 @@ def failed_before(root: Path | None, settings: AlyxSettings) -> Selection:
     return Selection.read({"dataset_ids": sorted(failed)})
 
 
-def configured() -> tuple[str, ...]:
-    """Protocols that have a client."""
-    return ("aws", "http")
+def configured() -> list[str]:
+    """Protocols that have a client, and what it needs on this machine."""
+    return [protocol for protocol in PROC_PRECEDENCE if client_class(protocol).is_configured()]

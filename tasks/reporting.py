@@ -88,24 +88,26 @@ class Progress:
                 update_progress_artifact(artifact_id=self._artifact, progress=self._shown)
 
 
-def report(plan: Plan, summary: Summary, outcomes: Sequence[Outcome]) -> None:
+def report(plan: Plan, summary: Summary, outcomes: Sequence[Outcome], remarks: Sequence[str] = ()) -> None:
     """Write the summary and the table of failures as artifacts, and emit the run's event.
 
     Args:
         plan: What was to be done.
         summary: What became of it.
         outcomes: What became of each transfer.
+        remarks: What is to be known of the repositories (`Switchboard.remarks`).
     """
     failures = [outcome for outcome in outcomes if outcome.state is State.FAILED]
+    text = markdown(plan, summary, outcomes, remarks)
     with tolerant():
-        create_markdown_artifact(markdown(plan, summary, outcomes), key="alyx-summary", description=summary.line())
+        create_markdown_artifact(text, key="alyx-summary", description=summary.line())
         if failures:
             description = "What failed, why, and what comes next."
             create_table_artifact(failure_table(failures), key="alyx-failures", description=description)
     emit_event(
         "alyx.run.finished",
         resource={"prefect.resource.id": f"alyx.run.{plan.id}", "prefect.resource.name": plan.root},
-        payload={"summary": summary.to_json(), "stopped": summary.stopped},
+        payload={"summary": summary.to_json(), "stopped": summary.stopped, "remarks": list(remarks)},
     )
 
 
@@ -134,15 +136,18 @@ def failure_table(failures: Sequence[Outcome]) -> list[dict[str, str | int]]:
     ]
 
 
-def markdown(plan: Plan, summary: Summary, outcomes: Sequence[Outcome]) -> str:
+def markdown(plan: Plan, summary: Summary, outcomes: Sequence[Outcome], remarks: Sequence[str] = ()) -> str:
     """The summary as Markdown."""
     sources = [
         f"| {escape(protocol)} | {escape(source)} | {files:,} | {human_bytes(size)} |"
         for (protocol, source), (files, size) in by_source(outcomes).items()
     ]
     lines = [f"# {headline(summary)}", "", f"`{summary.line()}`", "", f"Root: {escape(plan.root)}", ""]
+    lines += [f"Catalogue: {escape(plan.catalogue)}", ""] if plan.catalogue else []
     if sources:
         lines += ["| protocol | source | files | bytes |", "| --- | --- | ---: | ---: |", *sources]
+    if remarks:
+        lines += ["", "## Repositories in trouble", "", *(f"- {escape(remark)}" for remark in remarks)]
     failures = [outcome for outcome in outcomes if outcome.state is State.FAILED]
     if failures:
         lines += ["", "## What failed, and what comes next", ""]

@@ -17,13 +17,15 @@ from tasks.clients.proof import Expected
 from tasks.clients.tree import OURS
 from tasks.clients.verdicts import DownloadError, error, os_error
 from tasks.downloading import batch_task, work_through
+from tasks.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tasks.carrying import Arrival
     from tasks.downloading import Carry, Run
     from tasks.ledger import Ledger
-    from tasks.model import Json, Outcome, Proof, Transfer
+    from tasks.model import Json, Proof, Transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Scrubber:
     proofs: Mapping[str, Proof]
     run: str
 
-    def carry(self, transfer: Transfer) -> Carried | Outcome:
+    def carry(self, transfer: Transfer) -> Arrival:
         """Compare a file with its proof; where it is not what it was, put it aside and fetch it anew."""
         proof = self.proofs.get(transfer.path)
         try:
@@ -91,13 +93,13 @@ class Scrubber:
         return damage.reason
 
 
-def _noted(arrival: Carried | Outcome, note: str) -> Carried | Outcome:
+def _noted(arrival: Arrival, note: str) -> Arrival:
     if not note:
         return arrival
     if isinstance(arrival, Carried):
         arrival.note = note
         return arrival
-    return replace(arrival, reason=f"{note} {arrival.reason}".strip())
+    return replace(arrival, reason=f"{note} {arrival.reason}".strip()) if isinstance(arrival, Outcome) else arrival
 
 
 def _forget_cached(path: Path) -> None:

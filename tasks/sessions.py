@@ -77,6 +77,22 @@ def sessions(alyx: Pages, selection: Selection) -> Iterator[Session]:
                 yield session
 
 
+def count_at_most(alyx: Pages, selection: Selection, limit: int) -> int:
+    """Count the sessions that Alyx would list for a selection, up to a limit: a request for each of a few values.
+
+    Raises:
+        DownloadError: An `alyx-...` row.
+    """
+    if selection.session_ids or selection.dataset_ids:
+        return min(limit, len(selection.session_ids) or len(selection.dataset_ids))
+    count = 0
+    for filters in _queries(selection):
+        count += alyx.page("sessions", **filters, limit=1).count
+        if count >= limit:
+            return limit
+    return count
+
+
 def sessions_by_id(alyx: Pages, ids: Iterable[str]) -> Iterator[Session]:
     """Yield the sessions of these ids.
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
 from pydantic import Field
+
+#: Who names the datasets of a selection.
+Catalogue = Literal["auto", "rest", "tables"]
 
 
 class AlyxSettings(PrefectBaseSettings):
@@ -15,6 +19,11 @@ class AlyxSettings(PrefectBaseSettings):
 
     root: Path | None = Field(
         default=None, description="Where the files go; by default ONE's cache directory for the Alyx host."
+    )
+    catalogue: Catalogue = Field(
+        default="auto",
+        description="Who names the datasets: rest (Alyx, exact to the second), tables (ONE's cache tables, where they "
+        "can answer exactly), or auto: tables for selections of many sessions.",
     )
     connections: int = Field(default=8, ge=1, le=64, description="Files that a batch moves at once.")
     batches_at_once: int = Field(default=2, ge=1, le=64, description="Batches that one flow run moves at once.")
@@ -26,5 +35,10 @@ class AlyxSettings(PrefectBaseSettings):
     bytes_per_second: int | None = Field(default=None, ge=1, description="Speed limit of one connection.")
     reserve_bytes: int = Field(default=1_000_000_000, ge=0, description="Bytes that stay free on the disk.")
     partial_days: float = Field(default=14, gt=0, description="Days after which a partial nobody continues is removed.")
+    count_downloads: bool = Field(default=False, description="Tell Alyx which datasets were downloaded, to be counted.")
+    flag_mismatches: bool = Field(
+        default=False,
+        description="Tell Alyx of a file record whose server gave the same wrong bytes twice (json.mismatch_hash).",
+    )
     credentials_block: str = Field(default="", description="Name of an `Alyx Credentials` block to log in with.")
     params_block: str = Field(default="", description="Name of an `Alyx Remote Params` block to lay down for ONE.")

@@ -123,8 +123,8 @@ class Router:
             for attempt in self._record_tries(record):
                 kachery = kachery or attempt.protocol == KACHERY
                 yield attempt
-        if len(dataset.digest) == _SHA1 and not kachery and not self._objections[KACHERY]:
-            yield _Try("", KACHERY)
+        if len(dataset.digest) == _SHA1 and not kachery:
+            yield _Try(self._objections[KACHERY], KACHERY)
 
     def _record_tries(self, record: FileRecord) -> Iterator[_Try]:
         offered = self._offers.get(record.repository, ())

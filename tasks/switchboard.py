@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.clients import DownloadClient, DownloadError, Verdict, WireOptions, client_for
 from tasks.clients.verdicts import error
+from tasks.sources import ANYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Transient failures in a row after which a repository is asked last.
 _TROUBLE = 3
+#: A repository that refuses its credentials is done with; other repositories may still have the file.
+CLOSING = ("unauthorised", "refused", "globus-login")
 
 
 class Switchboard:
@@ -40,11 +43,12 @@ class Switchboard:
         pace: Pace,
         params: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.repositories = repositories
+        self.repositories = {ANYWHERE: {}, **repositories}
         self.options = options
         self.pace = pace
         self.params = params or {}
         self.closed: dict[tuple[str, str], DownloadError] = {}
+        self.asked_last: dict[tuple[str, str], DownloadError] = {}
         self._clients: dict[tuple[str, str], DownloadClient] = {}
         self._trouble: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
@@ -81,8 +85,26 @@ class Switchboard:
                 del self._trouble[key]
             elif failure.verdict is Verdict.RETRY:
                 self._trouble[key] += 1
-            elif failure.code in ("unauthorised", "refused"):
+                if self._trouble[key] == _TROUBLE:
+                    self.asked_last[key] = failure
+            elif failure.code in CLOSING:
                 self.closed[key] = failure
+
+    def remarks(self) -> list[str]:
+        """Say which repositories were closed or asked last in this run, a sentence each."""
+        with self._lock:
+            return [
+                *(f"{_name(key)} was closed, and not asked any more. {why.reason}" for key, why in self.closed.items()),
+                *(
+                    f"{_name(key)} failed {_TROUBLE} times in a row, and was asked last until it answered. {why.reason}"
+                    for key, why in self.asked_last.items()
+                    if key not in self.closed
+                ),
+            ]
+
+
+def _name(key: tuple[str, str]) -> str:
+    return f"{key[1]} ({key[0]})"
 
 
 def _key(source: Source) -> tuple[str, str]:

@@ -34,12 +34,10 @@ def files(count: int) -> str:
 
 def selection_words(selection: Mapping[str, Any]) -> str:
     """What is asked for, in a few words: the fields that narrow, long lists as their length."""
-    said = (
-        _field_words(name, value)
-        for name, value in selection.items()
-        if value and value != "default" and name != "protocols"
-    )
-    return ", ".join(said) or "a plan"
+    telling = {name: value for name, value in selection.items() if value and name != "protocols"}
+    rule = telling.pop("revision_rule", "default")
+    words = [_field_words(name, value) for name, value in telling.items()]
+    return ", ".join([*words, *(["all revisions"] if rule == "all" else [])]) or "a plan"
 
 
 def _field_words(name: str, value: Any) -> str:

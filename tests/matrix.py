@@ -20,6 +20,7 @@ from unittest import mock
 from deployments.sandbox.faults import BUCKET, CATALOGUE, MATRIX, Expect, FaultServer
 from tasks.clients import DownloadError, WireOptions, client_for
 from tasks.clients.wire import trusted_authorities
+from tests.kachery_lab import kachery_client
 from tests.pace import FakePace
 
 KEYS = {"Access key ID": "sandbox", "Secret access key": "sandbox-secret"}
@@ -47,7 +48,7 @@ def aws_client(server, options, pace):
     return client_for("aws", repository, {"endpoint_url": server.endpoint}, options, pace=pace)
 
 
-CLIENTS = {"http": http_client, "aws": aws_client}
+CLIENTS = {"http": http_client, "aws": aws_client, "kachery": kachery_client}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 import psutil
+import pytest
 
+from tasks.clients.verdicts import DownloadError
 from tasks.disk import free_bytes, look
 
 
@@ -38,6 +40,12 @@ def test_a_root_that_is_not_there_yet_has_nothing_and_the_room_of_its_parent(tmp
     assert look(root, ["a/b"]) == [None]
     assert free_bytes(root) > 0
     assert not root.parent.exists()
+
+
+def test_a_root_that_cannot_be_is_told(tmp_path):
+    with pytest.raises(DownloadError) as refusal:
+        free_bytes(tmp_path / ("x" * 300))
+    assert refusal.value.code == "name-too-long"
 
 
 def test_looking_leaves_no_file_open(tmp_path):

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from deployments.sandbox.faults import (
+    MATRIX,
     Drop,
     Expire,
     FaultServer,
@@ -27,7 +28,7 @@ from deployments.sandbox.faults import (
     Status,
     Validators,
 )
-from tasks.clients import DownloadError, Verdict, WireOptions, client_for
+from tasks.clients import DownloadError, Verdict, WireOptions, client_class, client_for
 from tasks.clients.patience import Holds
 from tests.matrix import CLIENTS, meet, playable
 from tests.pace import FakePace
@@ -44,6 +45,12 @@ def _nobody_at_home(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(params=CLIENTS)
 def protocol(request):
+    return request.param
+
+
+@pytest.fixture(params=[name for name in CLIENTS if not client_class(name).capabilities.by_digest])
+def pathwise(request):
+    """A protocol whose address says nothing about the bytes."""
     return request.param
 
 
@@ -79,7 +86,7 @@ def test_resets_at_any_byte_cost_no_byte_twice(protocol, places):
 
 def test_a_good_local_file_survives_every_fault_of_its_remote(protocol, tmp_path):
     target = tmp_path / "a.npy"
-    for name, fault in playable().items():
+    for name, fault in MATRIX.items():
         target.write_bytes(DATA)
         meet(protocol, fault, DATA, target)
         assert target.read_bytes() == DATA, name
@@ -108,47 +115,47 @@ def test_an_interrupted_file_is_continued_by_the_next_client(protocol, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
 
 
-def test_without_a_digest_another_version_is_never_spliced(protocol, tmp_path):
+def test_without_a_digest_another_version_is_never_spliced(pathwise, tmp_path):
     old, new = b"old " * 200_000, b"new " * 200_000
     with FaultServer() as server:
         pace = FakePace()
         server.put("/a.bin", old, [Drop(0.5), Status(404)])
-        client = CLIENTS[protocol](server, QUICK, pace)
+        client = CLIENTS[pathwise](server, QUICK, pace)
         address = client.to_address("a.bin")
         with pytest.raises(DownloadError):
             client.download_file(address, tmp_path / "a.bin")
         server.put("/a.bin", new)
-        CLIENTS[protocol](server, QUICK, pace).download_file(address, tmp_path / "a.bin")
+        CLIENTS[pathwise](server, QUICK, pace).download_file(address, tmp_path / "a.bin")
     assert (tmp_path / "a.bin").read_bytes() == new
 
 
-def test_without_a_digest_the_same_version_is_continued(protocol, tmp_path):
+def test_without_a_digest_the_same_version_is_continued(pathwise, tmp_path):
     with FaultServer() as server:
         pace = FakePace()
         server.put("/a.bin", DATA, [Drop(0.5), Status(404), Good()])
-        client = CLIENTS[protocol](server, QUICK, pace)
+        client = CLIENTS[pathwise](server, QUICK, pace)
         with pytest.raises(DownloadError):
             client.download_file(client.to_address("a.bin"), tmp_path / "a.bin")
-        CLIENTS[protocol](server, QUICK, pace).download_file(client.to_address("a.bin"), tmp_path / "a.bin")
+        CLIENTS[pathwise](server, QUICK, pace).download_file(client.to_address("a.bin"), tmp_path / "a.bin")
         assert server.sent("/a.bin") <= 1.02 * len(DATA)
     assert (tmp_path / "a.bin").read_bytes() == DATA
 
 
-def test_without_a_digest_and_without_a_validator_it_begins_again(protocol, tmp_path):
+def test_without_a_digest_and_without_a_validator_it_begins_again(pathwise, tmp_path):
     with FaultServer() as server:
         server.put("/a.bin", DATA, [Validators() + Drop(0.5), Validators()])
-        client = CLIENTS[protocol](server, QUICK, FakePace())
+        client = CLIENTS[pathwise](server, QUICK, FakePace())
         client.download_file(client.to_address("a.bin"), tmp_path / "a.bin")
         assert server.sent("/a.bin") >= 1.45 * len(DATA)
     assert (tmp_path / "a.bin").read_bytes() == DATA
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.pqt", "a.mp4", "a.cbin", "a.tsv"])
-def test_without_a_digest_a_page_is_never_data(protocol, tmp_path, name):
+def test_without_a_digest_a_page_is_never_data(pathwise, tmp_path, name):
     page = b"\n <!DOCTYPE html><html><body>Sorry, we are closed</body></html>"
     with FaultServer() as server:
         server.put(f"/{name}", page)
-        client = CLIENTS[protocol](server, QUICK, FakePace())
+        client = CLIENTS[pathwise](server, QUICK, FakePace())
         with pytest.raises(DownloadError) as caught:
             client.download_file(client.to_address(name), tmp_path / name)
     assert caught.value.code == "not-data"
@@ -210,7 +217,7 @@ def test_a_storm_of_429_is_met_with_patience_and_spread(protocol, tmp_path):
     paces = [FakePace() for _ in range(32)]
 
     def work(number):
-        client = CLIENTS[protocol](server, QUICK, paces[number])
+        client = CLIENTS[protocol](server, WireOptions(), paces[number])
         client.wire.holds = Holds()
         target = tmp_path / f"{number}.npy"
         return client.download_file(client.to_address(target.name), target, digest=hashlib.md5(data).hexdigest())

@@ -155,3 +155,14 @@ def test_a_read_only_place_is_one_clear_error(tmp_path):
         Partials(tmp_path / "is not there", Disk(), Pace()).claim(EXPECTED, URL)
     assert caught.value.code == "local-io"
     assert str(tmp_path) in caught.value.reason
+
+
+def test_a_stop_while_the_prefix_is_read_keeps_the_prefix(partials):
+    left = partials.claim(EXPECTED, URL)
+    left.write(DATA[:5000])
+    left.release()
+    partials.pace.stop.set()
+    with pytest.raises(DownloadError):
+        partials.claim(EXPECTED, URL)
+    partials.pace.stop.clear()
+    assert partials.claim(EXPECTED, URL).size == 5000

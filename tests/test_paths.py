@@ -8,7 +8,7 @@ import re
 from pathlib import PureWindowsPath
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.clients.paths import fold, safe_path
@@ -74,6 +74,7 @@ def test_what_could_leave_the_root_or_differ_elsewhere_is_refused(path, words):
     assert ascii(path) in refusal.value.reason
 
 
+@settings(deadline=None)
 @given(st.text())
 @example("a/b.npy")
 def test_any_text_is_either_returned_or_refused(path):
@@ -81,6 +82,7 @@ def test_any_text_is_either_returned_or_refused(path):
         assert safe_path(path) == path
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "..", ".", "", "C:", "\\", "b.npy", "#r#", "~", " ", "é", ".prefect-alyx"])))
 def test_a_path_that_passes_stays_under_the_root(parts):
     path = "/".join(parts)
@@ -105,6 +107,7 @@ def test_other_names_stay_apart():
     assert fold("a/b") != fold("a/c")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_folding_twice_changes_nothing(path):
     assert fold(fold(path)) == fold(path)

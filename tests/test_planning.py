@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.clients.tree import OURS
@@ -114,6 +114,11 @@ def test_what_is_proven_and_unchanged_needs_no_source_and_makes_no_work():
     assert plan.present == Total(1, 3)
     assert plan.present_files == {"id-1": "lab/a.npy"}
     assert (plan.batches, plan.skipped, plan.space.adds) == ((), 0, 0)
+
+
+def test_a_dataset_that_is_named_twice_is_present_once():
+    plan = plan_of(dataset(), dataset(), proofs={"lab/a.npy": Proof(3, MD5, 7)}, disk={"lab/a.npy": (3, 7)})
+    assert plan.present == Total(1, 3)
 
 
 def test_a_tree_that_one_downloaded_is_checked_and_costs_no_room():
@@ -242,6 +247,7 @@ def test_a_name_that_others_need_as_a_folder_is_refused():
 SIZES = st.one_of(st.none(), st.integers(0, 10**6), st.integers(0, 60 * 10**9))
 
 
+@settings(deadline=None)
 @given(st.lists(SIZES, max_size=300))
 def test_every_transfer_is_in_exactly_one_batch_large_files_first(sizes):
     plan = plan_of(*(dataset(f"lab/{i:04}.npy", size, uuid=str(i)) for i, size in enumerate(sizes)))
@@ -298,15 +304,20 @@ def test_the_order_of_the_catalogue_does_not_matter():
 NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30)
 
 
+@settings(deadline=None, max_examples=30)
 @given(names=st.lists(NAMES, max_size=40, unique=True), hostile=st.text(max_size=20))
 def test_a_plan_survives_the_disk(tmp_path_factory, names, hostile):
     root = tmp_path_factory.mktemp("root")
     made = [dataset(f"lab/{i}/#r#/{name}.npy", i, uuid=name) for i, name in enumerate(names)]
-    plan = plan_of(*made, dataset(f"../{hostile}\ud800", uuid=hostile), root=root)
+    there = {f"lab/there/{name}": (3, 7) for name in names}
+    proofs = {path: Proof(3, MD5, 7) for path in there}
+    made += [dataset(path, uuid=path) for path in there]
+    plan = plan_of(*made, dataset(f"../{hostile}\ud800", uuid=hostile), root=root, proofs=proofs, disk=there)
     path = plan.save()
     loaded = Plan.load(path)
     assert loaded == plan
     assert list(loaded.skips()) == list(plan.skips())
+    assert loaded.present_files == plan.present_files
     for number in range(len(plan.batches)):
         assert read_batch(path, number) == loaded.transfers(number) == plan.transfers(number)
 

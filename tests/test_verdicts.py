@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import errno
+import json
+import socket
+import ssl
 
 import pytest
+import requests
+from urllib3.exceptions import DecodeError, IncompleteRead
 
-from tasks.clients.verdicts import RULES, Scope, Verdict, curl_error, error, http_status, os_error, retry_after
+from tasks.clients.verdicts import (
+    RULES,
+    Scope,
+    Verdict,
+    curl_error,
+    error,
+    http_status,
+    kachery_answer,
+    os_error,
+    retry_after,
+    unreachable,
+)
 
 S3_ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>m</Message></Error>"
 
@@ -121,6 +137,91 @@ def test_retry_after_is_read_and_bounded(value, seconds):
 def test_a_503_that_asks_for_patience_is_a_throttle():
     found = http_status(503, "f", {"retry-after": "7"})
     assert (found.code, found.retry_after) == ("throttled", 7.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "keyed", "code", "verdict"),
+    [
+        (400, "Invalid hash", False, "not-addressable", Verdict.NEXT_SOURCE),
+        (400, "Zone not found: lab", False, "not-addressable", Verdict.NEXT_SOURCE),
+        (400, "Invalid request", False, "bad-request", Verdict.NEXT_SOURCE),
+        (401, "Unauthorized - no user for token", True, "unauthorised", Verdict.STOP_RUN),
+        (401, "in words of tomorrow", True, "unauthorised", Verdict.STOP_RUN),
+        (401, "in words of tomorrow", False, "not-configured", Verdict.NEXT_SOURCE),
+        (
+            401,
+            "User API token must be provided when zone does not allow public download",
+            False,
+            "not-configured",
+            Verdict.NEXT_SOURCE,
+        ),
+        (401, "This user is not allowed to download files from this zone", True, "forbidden", Verdict.NEXT_SOURCE),
+        (405, "Method not allowed", False, "bad-request", Verdict.NEXT_SOURCE),
+        (429, "slowly", False, "throttled", Verdict.RETRY),
+        (500, "Object does not exist: sha1/00/00/00/00", False, "not-found", Verdict.NEXT_SOURCE),
+        (500, "Bucket URI not set for zone: lab", False, "bad-request", Verdict.NEXT_SOURCE),
+        (500, "Unexpected error checking if object exists.", False, "server-error", Verdict.RETRY),
+        (503, "", False, "server-error", Verdict.RETRY),
+        (200, "", False, "kachery-gateway", Verdict.NEXT_SOURCE),
+    ],
+)
+def test_what_a_kachery_gateway_says_has_one_verdict(status, words, keyed, code, verdict):
+    body = json.dumps({"error": words} if words else {}).encode()
+    headers = {"content-type": "application/json; charset=utf-8"}
+    found = kachery_answer(status, "a.npy at host", headers, body, keyed=keyed, now=NOW)
+    assert (found.code, found.verdict) == (code, verdict)
+    assert f"a.npy at host: HTTP {status}" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "code"),
+    [
+        (500, "Error: No verified client ID or user ID", "not-configured"),
+        (500, "Error: Invalid signature", "unauthorised"),
+        (500, "Error: Client not registered. Use kachery-cloud-init to register ...", "unauthorised"),
+        (500, "Error: User alice is not authorized.", "forbidden"),
+        (500, "Error: User alice not authorized to download files.", "forbidden"),
+        (500, "Error: Error getting metadata for object: The specified key does not exist.", "not-addressable"),
+        (500, "A server error has occurred\n\nFUNCTION_INVOCATION_FAILED", "server-error"),
+        (404, "The page could not be found\n\nNOT_FOUND", "kachery-gateway"),
+        (402, "Payment required\n\nDEPLOYMENT_DISABLED", "kachery-gateway"),
+        (200, "<html>Log in; you are not authorized</html>", "kachery-gateway"),
+        (308, "Redirecting...", "kachery-gateway"),
+    ],
+)
+def test_so_has_what_the_old_one_says_as_text_and_what_comes_from_elsewhere(status, text, code):
+    headers = {"content-type": "text/html; charset=utf-8"}
+    assert kachery_answer(status, "a.npy at host", headers, text.encode(), keyed=True, now=NOW).code == code
+
+
+def test_a_kachery_gateway_that_asks_for_patience_gets_it():
+    assert kachery_answer(503, "f", {"retry-after": "7"}, b"", keyed=False, now=NOW).retry_after == 7.0
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (requests.exceptions.SSLError(ssl.SSLCertVerificationError("expired")), "tls"),
+        (OSError("Could not find a suitable TLS CA certificate bundle"), "tls"),
+        (requests.exceptions.InvalidURL("u"), "bad-params"),
+        (requests.exceptions.MissingSchema("u"), "bad-params"),
+        (requests.exceptions.ProxyError("http://user:password@proxy"), "connect"),
+        (requests.exceptions.ConnectTimeout("t"), "connect-timeout"),
+        (requests.exceptions.ReadTimeout("t"), "stalled"),
+        (TimeoutError(), "stalled"),
+        (requests.exceptions.ConnectionError(socket.gaierror(-2, "unknown")), "dns"),
+        (requests.exceptions.ConnectionError(ConnectionRefusedError(111, "refused")), "connect"),
+        (requests.exceptions.ConnectionError(ConnectionResetError(104, "reset")), "connection-lost"),
+        (requests.exceptions.SSLError(ssl.SSLEOFError(8, "cut in the handshake")), "connection-lost"),
+        (IncompleteRead(5, 10), "connection-lost"),
+        (DecodeError("gzip"), "protocol"),
+    ],
+)
+def test_a_request_without_an_answer_has_one_verdict_and_shows_no_password(failure, code):
+    found = unreachable(failure, "a.npy at host")
+    assert found.code == code
+    assert "a.npy at host" in found.reason
+    assert "password" not in str(found)
 
 
 def test_every_row_says_what_it_means_and_what_comes_next():

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ __all__ = [
 _CLIENTS = {
     "aws": "tasks.clients.aws:AwsClient",
     "http": "tasks.clients.http:HttpClient",
+    "globus": "tasks.clients.globus:GlobusClient",
+    "kachary": "tasks.clients.kachery:KacheryClient",
 }
 _OTHER_NAMES = {"kachery": "kachary"}
 
@@ -56,6 +59,7 @@ def protocol_name(name: str) -> str:
     return known
 
 
+@functools.cache
 def client_class(protocol: str) -> type[DownloadClient]:
     """Return the class that speaks a protocol."""
     module, _, name = _CLIENTS[protocol_name(protocol)].partition(":")

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
+from functools import lru_cache
 from urllib.parse import quote
 from uuid import UUID
 
 from tasks.clients.verdicts import error
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+
+_DOTS = frozenset({".", ".."})
+_HOSTILE = re.compile(r"[\x00-\x1f\\]")
+
+
+@lru_cache(maxsize=64)  # a dataset's sources are addressed one after another
+def _uuid(dataset_id: str) -> str:
+    return str(UUID(dataset_id))
 
 
 def with_uuid(name: str, dataset_id: str | None) -> str:
@@ -19,7 +27,7 @@ def with_uuid(name: str, dataset_id: str | None) -> str:
     """
     if dataset_id is None:
         return name
-    uuid = str(UUID(str(dataset_id)))
+    uuid = _uuid(str(dataset_id))
     stem, dot, last = name.rpartition(".") if "." in name.lstrip(".") else (name, "", "")
     if _UUID.fullmatch(last):
         return f"{stem}.{uuid}"
@@ -35,11 +43,10 @@ def server_path(data_path: str, dataset_id: str | None) -> str:
     Raises:
         DownloadError: `bad-path` for an absolute path, `..`, a backslash or a control character.
     """
-    path = PurePosixPath(data_path)
-    hostile = path.is_absolute() or not path.name or {"..", "."} & set(data_path.split("/"))
-    if hostile or "\\" in data_path or any(ord(character) < 32 for character in data_path):  # noqa: PLR2004
+    parts = [part for part in data_path.split("/") if part]
+    if not parts or data_path[0] == "/" or _DOTS & set(parts) or _HOSTILE.search(data_path):
         raise error("bad-path", f"It says {data_path!r}.")
-    return str(path.with_name(with_uuid(path.name, dataset_id)))
+    return "/".join((*parts[:-1], with_uuid(parts[-1], dataset_id)))
 
 
 def encode(path: str) -> str:

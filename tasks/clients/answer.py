@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tasks.clients.partials import short_hash
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _OK, _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 200, 206, 416
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_LENGTH = re.compile(r"\d{1,19}")
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,19})")
 #: More headers than any file server sends: beyond it, the answer is hostile.
 _MOST_HEADERS = 200
@@ -46,30 +48,14 @@ class Answer:
         self.where = where
         self.now = now
         self.offset = partial.size
-        self.status = 0
-        self.headers: dict[str, str] = {}
+        self.lines: list[bytes] = []
         self.failure: DownloadError | None = None
         self.received = 0
         self._accepted: bool | None = None
         self._decoder: zlib._Decompress | None = None
         self._error_body = b""
 
-    # --- libcurl's callbacks ----------------------------------------------------------------------
-
-    def on_header(self, line: bytes) -> int | None:
-        """Take one header line; a status line begins a new answer (after a redirect or a 100)."""
-        text = line.decode("latin-1").rstrip("\r\n")
-        if text.startswith("HTTP/"):
-            parts = text.split(" ", 2)
-            self.status = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
-            self.headers = {}
-        elif ":" in text:
-            key, _, value = text.partition(":")
-            self.headers[key.strip().lower()] = value.strip()
-        if len(self.headers) > _MOST_HEADERS:
-            self.failure = error("protocol", f"{self.where}: more than {_MOST_HEADERS} headers.")
-            return -1
-        return None
+    # --- libcurl's callbacks: `lines.append` takes the header lines ---------------------------------
 
     def on_body(self, data: bytes) -> int | None:
         """Take bytes of the body; returning 0 makes libcurl end the transfer, with `failure` saying why."""
@@ -88,6 +74,34 @@ class Answer:
             self._error_body += data[: _ERROR_BODY - len(self._error_body)]
             return None if len(self._error_body) < _ERROR_BODY else 0
         return 0
+
+    # --- the head ---------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> int:
+        """The HTTP status, 0 when none came."""
+        return self._head[0]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers by name in lower case."""
+        return self._head[1]
+
+    @cached_property
+    def _head(self) -> tuple[int, dict[str, str]]:
+        """Read the lines once all of them have come; a status line begins a new answer (after a redirect or a 100)."""
+        status = 0
+        headers: dict[str, str] = {}
+        for line in self.lines:
+            text = line.decode("latin-1")
+            if text.startswith("HTTP/"):
+                parts = text.split(" ", 2)
+                status, headers = int(parts[1]) if len(parts) > 1 and parts[1].strip().isdigit() else 0, {}
+            else:
+                key, colon, value = text.partition(":")
+                if colon:
+                    headers[key.strip().lower()] = value.strip()
+        return status, headers
 
     # --- the verdict ------------------------------------------------------------------------------
 
@@ -130,6 +144,8 @@ class Answer:
 
     def _accept(self) -> bool:
         """Look at status and headers; True when the body is the file, False when it is an error document."""
+        if len(self.headers) > _MOST_HEADERS:
+            raise error("protocol", f"{self.where}: more than {_MOST_HEADERS} headers.")
         if self.status == _OK:
             self._accept_whole()
         elif self.status == _PARTIAL_CONTENT:
@@ -200,7 +216,7 @@ class Answer:
 
     def _length(self) -> int | None:
         text = self.headers.get("content-length", "")
-        return int(text) if re.fullmatch(r"\d{1,19}", text) else None
+        return int(text) if _LENGTH.fullmatch(text) else None
 
     def _validator(self) -> str:
         return self.headers.get("etag") or self.headers.get("last-modified", "")

@@ -1,10 +1,11 @@
 """Amazon S3 and servers like it: each repository's own bucket, region and keys, as Alyx's json names them.
 
-boto3 finds the endpoint and signs; the bytes take the same road as those of every other protocol.
+boto3 finds endpoint and keys, once; libcurl signs, and moves the bytes on the same road as every other protocol's.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -13,6 +14,7 @@ import boto3
 import botocore.exceptions
 from botocore import UNSIGNED
 from botocore.config import Config
+from pydantic import SecretStr
 
 from tasks.clients import profiles, store
 from tasks.clients.addresses import names_carry_uuid, server_path
@@ -24,14 +26,12 @@ from tasks.clients.wire import Request
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from botocore.credentials import Credentials, ReadOnlyCredentials
+    from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
 
     from tasks.clients.seams import Pace
     from tasks.clients.wire import WireOptions
 
-#: How long a signed URL is good; one is made for each attempt, and a large file takes its time.
-_EXPIRES_SECONDS = 6 * 3600
 _SCHEME = "s3://"
 _FIELDS = (
     Field("profile_name", "Profile of ~/.aws/config to sign with", optional=True),
@@ -52,7 +52,6 @@ class AwsClient(StreamingClient):
     ) -> None:
         super().__init__(repository, params, options, pace)
         self._settings = {**(params or store.profile("aws") or {}), **_object(repository.get("json"))}
-        self._s3, self._keys = self._connect()
 
     def to_address(self, data_path: str, dataset_id: str | None = None) -> str:
         """Return `s3://bucket/key` of a registered path, the key percent-encoded.
@@ -72,31 +71,33 @@ class AwsClient(StreamingClient):
     def request(self, file_address: str) -> Request:
         """Return the object's URL, signed unless the bucket is public."""
         bucket, _, key = file_address.removeprefix(_SCHEME).partition("/")
-        where = {"Bucket": bucket, "Key": unquote(key)}
         try:
-            url = self._s3.generate_presigned_url("get_object", Params=where, ExpiresIn=_EXPIRES_SECONDS)
+            return self._store.request(bucket, quote(unquote(key), safe="/~"))
         except (botocore.exceptions.BotoCoreError, ValueError) as failure:
             raise error("not-addressable", f"{file_address}: {failure}") from failure
-        return Request(url)
 
     @property
     def has_credentials(self) -> bool:
         """Whether requests are signed."""
-        return self._keys is not None
+        return self._store.keys is not None
 
     def renew(self) -> bool:
         """Ask boto3's credential chain anew; keys that Alyx gives do not change within a run."""
-        before = self._keys
-        self._s3, self._keys = self._connect()
-        return self._keys != before
+        before = self._store.keys
+        self._store = self._connect()
+        return self._store.keys != before
 
     @staticmethod
     def setup(profile: str = "default", **fields: object) -> Mapping[str, Any]:
         """Write S3 settings into the params store, under `aws.<profile>`; Alyx's own go before them."""
         return profiles.setup("aws", profile, _FIELDS, fields)
 
-    def _connect(self) -> tuple[S3Client, Credentials | ReadOnlyCredentials | None]:
-        """Make the S3 client: with Alyx's keys; else unsigned for a public bucket (ONE's rule); else as boto3 finds."""
+    @functools.cached_property
+    def _store(self) -> _Store:
+        return self._connect()
+
+    def _connect(self) -> _Store:
+        """Find endpoint and keys: Alyx's keys; else none for a public bucket (ONE's rule); else as boto3 finds them."""
         settings = self._settings
         session = boto3.Session(
             aws_access_key_id=settings.get("Access key ID") or None,
@@ -106,9 +107,35 @@ class AwsClient(StreamingClient):
         )
         public = "public" in str(settings.get("bucket_name", "")) and not settings.get("Access key ID")
         found = None if public else session.get_credentials()
-        config = Config(signature_version="s3v4" if found else UNSIGNED)
-        endpoint = settings.get("endpoint_url") or None
-        return session.client("s3", config=config, endpoint_url=endpoint), found and found.get_frozen_credentials()
+        config = Config(signature_version=UNSIGNED)
+        return _Store(session.client("s3", config=config, endpoint_url=settings.get("endpoint_url") or None), found)
+
+
+class _Store:
+    """One S3 server as boto3 knows it: where its buckets are, and whose keys open them."""
+
+    def __init__(self, s3: S3Client, credentials: Credentials | None) -> None:
+        self._s3 = s3
+        self._credentials = credentials
+        self._buckets: dict[str, str] = {}
+        self.keys = credentials and credentials.get_frozen_credentials()
+
+    def request(self, bucket: str, key: str) -> Request:
+        """An object's URL, to be signed where there are keys; they are asked for anew each time, since some expire."""
+        url = f"{self._url(bucket)}/{key}"
+        if not self._credentials:
+            return Request(url)
+        keys = self._credentials.get_frozen_credentials()
+        token = (f"X-Amz-Security-Token: {keys.token}",) if keys.token else ()
+        sign = f"aws:amz:{self._s3.meta.region_name}:s3"
+        return Request(url, token, keys.access_key or "", SecretStr(keys.secret_key or ""), sign)
+
+    def _url(self, bucket: str) -> str:
+        """A bucket's address, in the style that boto3 chooses for its endpoint."""
+        if bucket not in self._buckets:
+            example = self._s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "key"})
+            self._buckets[bucket] = example.partition("?")[0].removesuffix("/key")
+        return self._buckets[bucket]
 
 
 def _object(value: object) -> Mapping[str, Any]:

@@ -58,6 +58,27 @@ class DownloadClient(ABC):
             DownloadError: `bad-path` or `not-addressable`.
         """
 
+    def address_of(
+        self,
+        path: str,
+        dataset_id: str | None = None,
+        *,
+        digest: str = "",  # noqa: ARG002  (kachery looks at it)
+        json: Mapping[str, Any] | None = None,  # noqa: ARG002  (and at it)
+    ) -> str:
+        """Return the address of a dataset by all that Alyx says of it; most protocols look at its path only.
+
+        Args:
+            path: As for :meth:`to_address`.
+            dataset_id: As for :meth:`to_address`.
+            digest: As registered, "" for none.
+            json: The file record's own field.
+
+        Raises:
+            DownloadError: as :meth:`to_address`; `digest-mismatch` where the record names other bytes than Alyx.
+        """
+        return self.to_address(path, dataset_id)
+
     @abstractmethod
     def download_file(
         self, file_address: str, target: Path, *, size: int | None = None, digest: str | None = None
@@ -77,6 +98,11 @@ class DownloadClient(ABC):
             DownloadError: with verdict, reason and next step. Then `target` is what it was before, and
                 the bytes received lie in a partial that the next call resumes.
         """
+
+    @staticmethod
+    def is_configured() -> bool:
+        """Whether this machine has what the protocol needs; where it has not, its sources are left out."""
+        return True
 
     @staticmethod
     @abstractmethod

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from tasks.clients.answer import Answer
 from tasks.clients.patience import Budget
-from tasks.clients.verdicts import DownloadError
+from tasks.clients.verdicts import DownloadError, error
 from tasks.clients.wire import host_of
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tasks.clients.partials import Partial
     from tasks.clients.wire import Request, Wire
+
+_REFUSALS = ("unauthorised", "forbidden")
 
 
 @dataclass(slots=True)
@@ -80,11 +82,24 @@ class Fetch:
             return True
         self._forget_what_cannot_be_continued()
         request = self.prepare()
-        self.budget.wait_for(host_of(request))
-        return self._exchange(request)
+        try:
+            return self._exchange(request)
+        except DownloadError as refusal:
+            if not request.temporary or refusal.code not in _REFUSALS:
+                raise
+            another = self._instead_of(request, refusal)
+        return self._exchange(another)
+
+    def _instead_of(self, request: Request, refusal: DownloadError) -> Request:
+        """Another URL in place of one that may have run out; the same one again has not: that was the last word."""
+        another = self.prepare()
+        if another.url == request.url:
+            raise refusal
+        return another
 
     def _exchange(self, request: Request) -> bool:
         partial, host = self.partial, host_of(request)
+        self.budget.wait_for(host)
         answer = Answer(
             partial, address=self.address, name=self.name, where=f"{self.name} at {host}", now=self.wire.pace.now
         )
@@ -95,6 +110,8 @@ class Fetch:
             self.budget.heed(failure, host)
             if not answer.resumable:
                 partial.rewind()
+            if request.temporary and failure.code in _REFUSALS:
+                raise error("forbidden", f"{answer.where}: HTTP {answer.status}.") from failure
             raise
         finally:
             self.receipt.bytes += answer.received

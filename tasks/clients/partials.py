@@ -16,18 +16,19 @@ import itertools
 import os
 import shutil
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import psutil
 
 from tasks.clients.proof import HEAD_BYTES, Expected
-from tasks.clients.verdicts import os_error
+from tasks.clients.verdicts import DownloadError, os_error
 
 if TYPE_CHECKING:
-    from hashlib import _Hash
+    from collections.abc import Callable
     from pathlib import Path
 
+    from tasks.clients.digest import Digest
     from tasks.clients.seams import Disk, Pace
 
 FREE = "free"
@@ -91,29 +92,45 @@ class Partial:
     source: str = ""
     if_range: str = ""
     wrong: list[str] = field(default_factory=list)
-    _hash: _Hash | None = field(default=None, repr=False)
+    _hash: Digest | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self._hash = self.expected.hasher()
-        self._rehash()
 
     @property
     def digest(self) -> str:
         """Hex digest of all bytes so far; "" where there is nothing to compare with."""
         return self._hash.hexdigest() if self._hash else ""
 
-    def _rehash(self) -> None:
-        """Read what is already there: a prefix counts only when this process has hashed it itself."""
+    def rehash(self, check: Callable[[], None]) -> None:
+        """Read what is already there: a prefix counts only when this process has hashed it itself.
+
+        Args:
+            check: Called for each block; raises when the run is to stop.
+        """
         os.lseek(self.fd, 0, os.SEEK_SET)
         while block := os.read(self.fd, _READ):
+            check()
             self._account(block)
 
-    def _account(self, data: bytes | memoryview) -> None:
+    def _account(self, data: bytes) -> None:
         if self.size < HEAD_BYTES:
-            self.head += bytes(data[: HEAD_BYTES - self.size])
+            self.head += data[: HEAD_BYTES - self.size]
         if self._hash:
             self._hash.update(data)
         self.size += len(data)
+
+    def expect(self, digest: str, check: Callable[[], None]) -> None:
+        """Take a digest that an address holds for what proves the bytes, where Alyx registers none.
+
+        Args:
+            digest: md5 or sha1.
+            check: As for :meth:`rehash`.
+        """
+        if not self.expected.digest:
+            self.expected = replace(self.expected, digest=digest)
+            self.size, self.head, self._hash = 0, b"", self.expected.hasher()
+            self.rehash(check)
 
     def write(self, data: bytes) -> None:
         """Append bytes; raises OSError as the disk does, and then what was written before still counts."""
@@ -125,7 +142,7 @@ class Partial:
         if self.size:
             os.ftruncate(self.fd, 0)
             os.lseek(self.fd, 0, os.SEEK_SET)
-        self.size, self.head, self._hash = 0, b"", self.expected.hasher()
+            self.size, self.head, self._hash = 0, b"", self.expected.hasher()
         self.validator = self.source = self.if_range = ""
 
     def reject(self) -> bool:
@@ -152,13 +169,13 @@ class Partial:
     def release(self) -> None:
         """Give the partial back, for whoever continues it; an empty one is removed."""
         self.close()
-        if not self.size:
-            return self.discard()
-        who, _, rest = self.path.name.partition(".")
-        mark = rest.removesuffix(SUFFIX).rpartition(".")[2]
+        if _size(self.path) <= 0:
+            self.discard()
+            return
+        what = self.path.name.partition(".")[0]
+        mark = self.path.name.removesuffix(SUFFIX).rpartition(".")[2]
         with contextlib.suppress(FileNotFoundError):
-            self.path.rename(self.path.with_name(f"{who}.{FREE}.{mark}{SUFFIX}"))
-        return None
+            self.path.rename(self.path.with_name(f"{what}.{FREE}.{mark}{SUFFIX}"))
 
     def discard(self) -> None:
         """Remove the partial."""
@@ -194,7 +211,7 @@ class Partials:
         try:
             for path in self._candidates(what):
                 if taken := self._take(path, mine):
-                    return self._open(taken, expected, os.O_RDWR)
+                    return self._continue(self._open(taken, expected, os.O_RDWR))
             new = self.directory / f"{mine}.{SUFFIX}"
             return self._open(new, expected, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except OSError as failure:
@@ -203,8 +220,14 @@ class Partials:
     def _open(self, path: Path, expected: Expected, flags: int) -> Partial:
         fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         validator = path.name.removesuffix(SUFFIX).rpartition(".")[2]
-        partial = Partial(path, expected, self.disk, fd)
-        partial.validator = validator
+        return Partial(path, expected, self.disk, fd, validator=validator)
+
+    def _continue(self, partial: Partial) -> Partial:
+        try:
+            partial.rehash(self.pace.check)
+        except DownloadError:
+            partial.release()
+            raise
         return partial
 
     def _candidates(self, what: str) -> list[Path]:

@@ -43,7 +43,8 @@ def fold(path: str) -> str:
 
 def _visible(name: str) -> str:
     """Fold a name, and drop the invisible characters that HFS+ ignores."""
-    return "".join(char for char in fold(name) if unicodedata.category(char) != "Cf")
+    folded = fold(name)
+    return folded if folded.isascii() else "".join(char for char in folded if unicodedata.category(char) != "Cf")
 
 
 #: What makes a name unsafe; the first that applies is told.

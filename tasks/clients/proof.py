@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+from tasks.clients.digest import Digest
 from tasks.clients.verdicts import error
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 #: Alyx has one field for both; the length tells which (reference: alyx-and-one 6).
 ALGORITHMS = {32: "md5", 40: "sha1"}
+_HASHERS = {"md5": hashlib.md5, "sha1": hashlib.sha1}
 
 #: First bytes by suffix, where the format fixes them. A file of another suffix is only checked against `PAGES`.
 MAGIC: dict[str, tuple[int, tuple[bytes, ...]]] = {
@@ -75,9 +74,9 @@ class Expected:
         """How a file that passes :meth:`check` is proven, in the ledger's words."""
         return self.algorithm or "size"
 
-    def hasher(self) -> _Hash | None:
+    def hasher(self) -> Digest | None:
         """A fresh digest object, or None where there is nothing to compare with."""
-        return hashlib.new(self.algorithm, usedforsecurity=False) if self.algorithm else None
+        return Digest(_HASHERS[self.algorithm](usedforsecurity=False)) if self.algorithm else None
 
     def check(self, size: int, digest: str, head: bytes, name: str) -> None:
         """Compare what was received with what is registered.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from tasks.clients.verdicts import DownloadError, error, os_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from tasks.clients.partials import Partial
     from tasks.clients.tree import Tree
@@ -48,23 +49,26 @@ def publish(tree: Tree, proven: Sequence[tuple[Partial, str]]) -> list[Published
         One result a partial, in order. After an error the partial is back among the free ones, and what
         stood at the final name still stands there.
     """
-    results: list[Published | DownloadError] = []
-    directories: set[PurePosixPath] = set()
-    for (partial, relative), failure in zip(proven, [_sync(p, name) for p, name in proven], strict=True):
-        result = failure or _rename(tree, partial, relative)
-        if isinstance(result, Published):
-            directories.add(PurePosixPath(relative).parent)
+    results: dict[int, Published | DownloadError] = {}
+    folders: dict[str, list[int]] = defaultdict(list)
+    for number, failure in enumerate([_sync(partial, relative) for partial, relative in proven]):
+        if failure:
+            results[number] = failure
         else:
+            folders[proven[number][1].rpartition("/")[0]].append(number)
+    for folder, members in folders.items():
+        named = _rename_all(tree, folder, [proven[number] for number in members])
+        results.update(zip(members, named, strict=True))
+    for number, (partial, _) in enumerate(proven):
+        if isinstance(results[number], DownloadError):
             partial.release()
-        results.append(result)
-    _sync_directories(tree, directories)
-    return results
+    return [results[number] for number in range(len(proven))]
 
 
 def _sync(partial: Partial, relative: str) -> DownloadError | None:
     """Prove once more what is about to be named, then make its bytes durable."""
     try:
-        partial.prove(PurePosixPath(relative).name)
+        partial.prove(relative.rpartition("/")[2])
         partial.disk.fsync(partial.fd)
     except DownloadError as unproven:
         return unproven
@@ -73,13 +77,25 @@ def _sync(partial: Partial, relative: str) -> DownloadError | None:
     return None
 
 
-def _rename(tree: Tree, partial: Partial, relative: str) -> Published | DownloadError:
-    path = PurePosixPath(relative)
+def _rename_all(tree: Tree, folder: str, group: Sequence[tuple[Partial, str]]) -> list[Published | DownloadError]:
+    """Give names in one folder: it is walked to once, and synced once when all names are given."""
     try:
-        with tree.directory(path.parent) as fd:
-            _refuse_what_is_no_file(path.name, fd, tree.root / relative)
-            mtime_ns = os.fstat(partial.fd).st_mtime_ns
-            tree.disk.rename(partial.path, path.name, fd)
+        with tree.directory(PurePosixPath(folder)) as fd:
+            results = [_rename(tree, fd, partial, relative) for partial, relative in group]
+            tree.disk.fsync(fd)
+    except DownloadError as refused:
+        return [refused] * len(group)
+    except OSError as failure:
+        return [os_error(failure, tree.root / folder)] * len(group)
+    return results
+
+
+def _rename(tree: Tree, fd: int, partial: Partial, relative: str) -> Published | DownloadError:
+    name = relative.rpartition("/")[2]
+    try:
+        _refuse_what_is_no_file(name, fd, f"{tree.root}/{relative}")
+        mtime_ns = os.fstat(partial.fd).st_mtime_ns
+        tree.disk.rename(partial.path, name, fd)
     except DownloadError as refused:
         return refused
     except OSError as failure:
@@ -96,9 +112,3 @@ def _refuse_what_is_no_file(name: str, fd: int, path: object) -> None:
         return
     if not stat.S_ISREG(mode):
         raise error("target", f"{path} is {'a directory' if stat.S_ISDIR(mode) else 'no regular file'}.")
-
-
-def _sync_directories(tree: Tree, directories: Iterable[PurePosixPath]) -> None:
-    for directory in directories:
-        with tree.directory(directory, create=False) as fd:
-            tree.disk.fsync(fd)

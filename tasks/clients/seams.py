@@ -7,12 +7,19 @@ import random
 import shutil
 import threading
 import time
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, TypeVar
 
 from tasks.clients.verdicts import error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+T = TypeVar("T")
+
+#: How often a wait for a blocking call looks whether the run is asked to stop.
+_LOOK_SECONDS = 0.2
 
 
 class Pace:
@@ -35,7 +42,8 @@ class Pace:
 
     def wait(self, seconds: float) -> None:
         """Wait, or raise the `stopped` error as soon as the run is asked to stop."""
-        self.stop.wait(max(0.0, seconds))
+        if seconds > 0:
+            self.stop.wait(seconds)
         self.check()
 
     def check(self) -> None:
@@ -50,6 +58,33 @@ class Pace:
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
         return self.uniform(0.0, min(ceiling, base * 2.0**attempt))
+
+
+def bounded(call: Callable[[], T], pace: Pace, seconds: float) -> T:
+    """Wait for a blocking call, but not beyond a moment, nor once the run is asked to stop.
+
+    No timeout of a socket covers a name server that hangs or a server that drips. The thread is a daemon: it may be
+    left behind, and ends at its socket's timeout or with the process.
+
+    Raises:
+        TimeoutError: It takes longer.
+        DownloadError: `stopped`.
+    """
+    future: Future[T] = Future()
+    until = pace.monotonic() + seconds
+    threading.Thread(target=_settle, args=(future, call), name="bounded", daemon=True).start()
+    while not wait([future], timeout=_LOOK_SECONDS).done:
+        pace.check()
+        if pace.monotonic() > until:
+            raise TimeoutError
+    return future.result()
+
+
+def _settle(future: Future[T], call: Callable[[], T]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as failure:  # noqa: BLE001  (not handled here: raised again in the thread that waits)
+        future.set_exception(failure)
 
 
 class Disk:

@@ -11,13 +11,14 @@ import errno
 import os
 import stat
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from tasks.clients.seams import Disk
 from tasks.clients.verdicts import error, os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedReader
 
 #: The directory of what is ours, under the root.
 OURS = ".prefect-alyx"
@@ -114,7 +115,7 @@ class Tree:
             self.disk.fsync(new)
             self.disk.fsync(old)
 
-    def open(self, relative: str) -> BinaryIO:
+    def open(self, relative: str) -> BufferedReader:
         """Open a regular file below the root for reading, without following a symlink."""
         path = PurePosixPath(relative)
         with self.directory(path.parent, create=False) as fd:
@@ -122,6 +123,8 @@ class Tree:
 
     def stat(self, relative: str) -> os.stat_result | None:
         """Stat a regular file below the root without following a symlink; None where there is none."""
+        if not os.path.lexists(f"{self.root}/{relative}"):
+            return None  # one look, where the walk takes a dozen: it finds nothing either
         path = PurePosixPath(relative)
         try:
             with self.directory(path.parent, create=False) as fd:

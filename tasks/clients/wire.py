@@ -10,10 +10,10 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import certifi
 import pycurl
@@ -76,14 +76,19 @@ class Request:
     Attributes:
         url: Percent-encoded; may hold a signature, so it never reaches a message.
         headers: Further header lines.
-        user: Basic auth's user name, "" for none.
-        password: Basic auth's password.
+        user: Basic auth's user name, or the key to sign with; "" for none.
+        password: Basic auth's password, or the secret to sign with.
+        sign: Sign for this region and service ("aws:amz:us-east-1:s3") instead of basic auth.
+        temporary: Somebody else signed the URL, for a while: a refusal may mean that it ran out, and does not concern
+            credentials of ours.
     """
 
     url: str = field(repr=False)
     headers: tuple[str, ...] = field(default=(), repr=False)
     user: str = ""
     password: SecretStr | None = None
+    sign: str = ""
+    temporary: bool = False
 
 
 class Wire:
@@ -103,9 +108,10 @@ class Wire:
 
     def status(self, request: Request) -> int:
         """Ask for the first byte only and return the HTTP status; 0 when no answer came."""
-        handle = self._borrow()
+        handle = self._new_handle()
         try:
-            self._configure(handle, request, self.options.connect_seconds + self.options.stall_seconds)
+            self._address(handle, request, self.options.connect_seconds + self.options.stall_seconds)
+            handle.setopt(pycurl.NOPROGRESS, 1)
             handle.setopt(pycurl.RANGE, "0-0")
             handle.setopt(pycurl.WRITEFUNCTION, lambda _data: None)
             handle.setopt(pycurl.MAXFILESIZE, _BUFFER_BYTES)
@@ -115,7 +121,7 @@ class Wire:
         else:
             return int(handle.getinfo(pycurl.RESPONSE_CODE))
         finally:
-            self._give_back(handle)
+            handle.close()
 
     def perform(self, request: Request, answer: Answer, headers: list[str], budget: Budget) -> None:
         """Send one request and let `answer` take what comes.
@@ -126,40 +132,35 @@ class Wire:
         handle = self._borrow()
         watch = _Watch(self.pace, self.options.stall_seconds)
         try:
-            self._configure(handle, request, budget.seconds_left(), headers)
+            self._address(handle, request, budget.seconds_left(), headers)
             handle.setopt(pycurl.XFERINFOFUNCTION, watch.on_progress)
-            handle.setopt(pycurl.HEADERFUNCTION, answer.on_header)
+            handle.setopt(pycurl.HEADERFUNCTION, answer.lines.append)
             handle.setopt(pycurl.WRITEFUNCTION, answer.on_body)
             handle.perform()
         except pycurl.error as failure:
             answer.raise_failure()
             raise _classify(handle, failure, answer, watch, budget) from None
         finally:
-            self._give_back(handle)
+            self._handles.append(handle)
         answer.finish()
 
     def _borrow(self) -> pycurl.Curl:
         try:
             return self._handles.pop()
         except IndexError:
-            return pycurl.Curl()
+            return self._new_handle()
 
-    def _give_back(self, handle: pycurl.Curl) -> None:
-        """Forget the request; connection, TLS session and DNS answers stay."""
-        handle.reset()
-        self._handles.append(handle)
-
-    def _configure(self, handle: pycurl.Curl, request: Request, seconds: float, headers: Sequence[str] = ()) -> None:
-        options = self.options
+    def _new_handle(self) -> pycurl.Curl:
+        """A handle with what is the same for every request; connection, TLS session and DNS answers stay with it."""
+        handle, options = pycurl.Curl(), self.options
         slowest = min(options.stall_bytes_per_second, (options.bytes_per_second or math.inf) / 2)
-        secure = request.url.lower().startswith("https:")
         settings: tuple[tuple[int, object], ...] = (
-            (pycurl.URL, request.url),
-            (pycurl.HTTPHEADER, [*request.headers, *headers, "Accept-Encoding: identity", "Accept: */*"]),
             (pycurl.USERAGENT, "prefect-alyx"),
+            # As options, and not as a header line: those are signed, and proxies change this one.
+            (pycurl.ACCEPT_ENCODING, "identity"),
+            (pycurl.HTTP_CONTENT_DECODING, 0),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.PROTOCOLS, _HTTP),
-            (pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTPS if secure else _HTTP),
             (pycurl.FOLLOWLOCATION, 1),
             (pycurl.MAXREDIRS, _MOST_REDIRECTS),
             (pycurl.CAINFO, trusted_authorities()),
@@ -167,7 +168,6 @@ class Wire:
             (pycurl.TCP_KEEPALIVE, 1),
             (pycurl.BUFFERSIZE, _BUFFER_BYTES),
             (pycurl.CONNECTTIMEOUT_MS, math.ceil(options.connect_seconds * 1000)),
-            (pycurl.TIMEOUT_MS, math.ceil(seconds * 1000)),
             (pycurl.LOW_SPEED_LIMIT, math.ceil(slowest)),
             (pycurl.LOW_SPEED_TIME, math.ceil(options.stall_seconds)),
             (pycurl.MAX_RECV_SPEED_LARGE, options.bytes_per_second or 0),
@@ -175,10 +175,26 @@ class Wire:
         )
         for option, value in settings:
             handle.setopt(option, value)
-        if request.user and request.password is not None:
+        return handle
+
+    def _address(self, handle: pycurl.Curl, request: Request, seconds: float, headers: Sequence[str] = ()) -> None:
+        """Set what differs from request to request; what one request has and the next has not is taken back."""
+        secure = request.url.lower().startswith("https:")
+        handle.setopt(pycurl.URL, request.url)
+        handle.unsetopt(pycurl.HTTPHEADER)  # an empty list would leave the last request's lines there
+        handle.setopt(pycurl.HTTPHEADER, [*request.headers, *headers])
+        handle.setopt(pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTPS if secure else _HTTP)
+        handle.setopt(pycurl.TIMEOUT_MS, math.ceil(seconds * 1000))
+        if request.sign:
+            handle.setopt(pycurl.AWS_SIGV4, request.sign)
+        else:
             handle.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
+        if request.user and request.password is not None:
             handle.setopt(pycurl.USERNAME, request.user)
             handle.setopt(pycurl.PASSWORD, request.password.get_secret_value())
+        else:
+            handle.unsetopt(pycurl.USERNAME)
+            handle.unsetopt(pycurl.PASSWORD)
 
 
 class _Watch:
@@ -227,8 +243,8 @@ def _which_timeout(handle: pycurl.Curl, budget: Budget) -> str:
 
 def host_of(request: Request) -> str:
     """Host and port that a request goes to, without credentials."""
-    parts = urlsplit(request.url)
-    return parts.netloc.rpartition("@")[2]
+    authority = request.url.partition("://")[2]
+    return re.split("[/?#]", authority, maxsplit=1)[0].rpartition("@")[2]
 
 
 @functools.cache

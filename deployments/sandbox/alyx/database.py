@@ -39,7 +39,7 @@ def file_rows(dataset: Dataset) -> list[FileRow]:
 
 def data_format(dataset: Dataset) -> str:
     """Return the name of a dataset's format."""
-    return FORMATS[dataset.name.rpartition(".")[2]]
+    return FORMATS.get(dataset.name.rpartition(".")[2], "unknown")
 
 
 def database(world: World) -> Database:

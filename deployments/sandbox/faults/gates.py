@@ -23,6 +23,7 @@ class Hit:
         headers: As they came; names in any case.
         at: When it came, seconds of the server's clock.
         connection: Number of the connection that it came over, from 1.
+        body: What the client sent along.
         held: A gate answered it, and not the object's script.
         status: Of the answer.
         sent: Body bytes handed to the connection so far.
@@ -35,6 +36,7 @@ class Hit:
     at: float
     connection: int
     s3: bool
+    body: bytes = b""
     held: bool = False
     status: int = 0
     sent: int = 0

@@ -44,7 +44,7 @@ class House(Protocol):
         """Return what the n-th connection meets."""
         ...
 
-    def answer(self, method: str, target: str, headers: Message, connection: int) -> tuple[Hit, Reply]:
+    def answer(self, method: str, target: str, headers: Message, connection: int, body: bytes) -> tuple[Hit, Reply]:
         """Write a request down and return its answer."""
         ...
 
@@ -157,7 +157,8 @@ class _Talk(BaseHTTPRequestHandler):
         super().handle()
 
     def do_GET(self) -> None:
-        hit, reply = self.house.answer(self.command, self.path, self.headers, self.number)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        hit, reply = self.house.answer(self.command, self.path, self.headers, self.number, body)
         end = self._send(reply, hit)
         self.close_connection |= end is not End.KEEP
         match end:
@@ -169,7 +170,7 @@ class _Talk(BaseHTTPRequestHandler):
             case End.HANG:
                 self.house.stall()
 
-    do_HEAD = do_GET  # noqa: N815  (the standard library's name)
+    do_HEAD = do_POST = do_GET  # noqa: N815  (the standard library's names)
 
     def _send(self, reply: Reply, hit: Hit) -> End:
         self.connection.sendall(reply.head())

@@ -47,6 +47,8 @@ class Ask:
         content: The object's bytes; None where there is no such object.
         elsewhere: This server's address under another host name.
         now: The server's clock, seconds since the epoch.
+        authorization: Who asks, as its header says it.
+        body: What the client sent along.
     """
 
     method: str
@@ -61,6 +63,8 @@ class Ask:
     s3: bool
     elsewhere: str
     now: float
+    authorization: str = ""
+    body: bytes = b""
 
     @property
     def size(self) -> int:

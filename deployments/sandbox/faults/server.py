@@ -177,14 +177,14 @@ class FaultServer:
         """Return what the n-th connection meets."""
         return self.doors[min(connection, len(self.doors)) - 1]
 
-    def answer(self, method: str, target: str, headers: Message, connection: int) -> tuple[Hit, Reply]:
+    def answer(self, method: str, target: str, headers: Message, connection: int, body: bytes) -> tuple[Hit, Reply]:
         """Write a request down and return its answer."""
         raw, _, query = target.partition("?")
         path = unquote(raw)
         s3 = path.startswith(f"/{BUCKET}/")
         path = path.removeprefix(f"/{BUCKET}") if s3 else path
         with self._lock:
-            hit = Hit(method, path, query, headers, self._clock(), connection, s3)
+            hit = Hit(method, path, query, headers, self._clock(), connection, s3, body)
             self._hits.append(hit)
             thing = self._objects.get(path)
             answer = self._pick(hit, thing)
@@ -225,6 +225,8 @@ class FaultServer:
             s3=hit.s3,
             elsewhere=self._address("localhost"),
             now=self._now(),
+            authorization=hit.headers.get("Authorization", ""),
+            body=hit.body,
         )
 
     def _address(self, host: str) -> str:

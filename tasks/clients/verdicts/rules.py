@@ -1,30 +1,12 @@
-"""Every error, its verdict, and the next step for a human.
+"""The table: every error, its verdict, and the next step for a human.
 
-One table, `RULES`, says what each error means; the functions below it only find the row. Nothing
-else in the project matches the text of an error. A test goes through the table row by row, and
-the error catalogue in the documentation is generated from it.
+A test goes through it row by row, and the error catalogue in the documentation is generated from it.
 """
 
 from __future__ import annotations
 
-import email.utils
-import errno
-import json
-import re
-import shutil
-import sqlite3
-import ssl
 from dataclasses import dataclass
 from enum import StrEnum
-from http import HTTPStatus
-from json import JSONDecodeError
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from requests import exceptions as requests_errors
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 
 class Verdict(StrEnum):
@@ -339,6 +321,124 @@ RULES: dict[str, Rule] = {
         "The ledger cannot be used.",
         "Check the database that the message names; the files on disk are untouched.",
     ),
+    # --- Globus -------------------------------------------------------------------------------------
+    "globus-login": _row(
+        "STOP_RUN",
+        "RUN",
+        "Globus refuses the login.",
+        "Log in again with `prefect-alyx setup globus` at a terminal; "
+        "on a server, correct GLOBUS_CLIENT_ID and GLOBUS_CLIENT_SECRET.",
+    ),
+    "globus-consent": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "The Globus collection asks for a consent that nobody has given.",
+        "Run `prefect-alyx setup globus` at a terminal, and name the collection "
+        "where it asks which ones need a consent.",
+    ),
+    "globus-session": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "The Globus collection asks for a fresh login with an identity of its institution.",
+        "Run `prefect-alyx setup globus` at a terminal, and log in with the identity that the message names.",
+    ),
+    "globus-forbidden": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "Globus forbids this path or this collection.",
+        "Ask the collection's administrator to let this identity read it.",
+    ),
+    "globus-no-endpoint": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "Globus knows no such endpoint.",
+        "Correct the repository's globus_endpoint_id in Alyx, or local_endpoint with `prefect-alyx setup globus`.",
+    ),
+    "globus-offline": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "A personal Globus endpoint is not connected.",
+        "Start Globus Connect Personal on that computer, then run again.",
+    ),
+    "globus-gc-paused": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "Globus Connect Personal is paused at one of the two ends.",
+        "Unpause it in its menu on that computer, then run again.",
+    ),
+    "globus-paused": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "An administrator has paused the Globus transfer.",
+        "Ask the collection's administrator when it will be resumed, then run again.",
+    ),
+    "globus-inactive": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "Globus has suspended the transfer, because its credentials have expired.",
+        "Log in again with `prefect-alyx setup globus` at a terminal, then run again.",
+    ),
+    "globus-quota": _row(
+        "STOP_RUN",
+        "RUN",
+        "The disk that the local Globus endpoint writes to is full, or its quota is used up.",
+        "Free some space and run again: what has been moved is kept.",
+    ),
+    "globus-destination": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "The local Globus endpoint may not write where the files are to be received.",
+        "Make the root writable in Globus Connect Personal's preferences (Access), or correct local_path.",
+    ),
+    "globus-invisible": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "Globus says that the file has arrived, but it is not on this machine.",
+        "Correct local_endpoint and local_path with `prefect-alyx setup globus`: "
+        "the endpoint shows another directory than the root.",
+    ),
+    "globus-stalled": _row(
+        "RETRY",
+        "SOURCE",
+        "The Globus transfer made no progress for too long and was cancelled.",
+        "Run again; if it stays, look at the task in the Globus web app, or tell the collection's administrator.",
+    ),
+    "globus-deadline": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "The Globus transfer did not end before its deadline.",
+        "Run again: what has been moved is kept.",
+    ),
+    "globus-cancelled": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "Somebody cancelled the Globus transfer.",
+        "Ask who cancelled it in the Globus web app, then run again.",
+    ),
+    "globus-checksum": _row(
+        "RETRY",
+        "SOURCE",
+        "The file changed on its way, as Globus found out.",
+        "Nothing to do now: it is moved again; if it stays, look at the disks of both ends.",
+    ),
+    "globus-endpoint": _row(
+        "RETRY",
+        "SOURCE",
+        "One of the two Globus endpoints is in trouble.",
+        "Run again later; tell the collection's administrator if it stays.",
+    ),
+    "globus-busy": _row(
+        "RETRY",
+        "RUN",
+        "Too many Globus transfers of this identity are waiting.",
+        "Wait until some have ended, or cancel those that nobody needs in the Globus web app.",
+    ),
+    "globus-left": _row(
+        "RETRY",
+        "SOURCE",
+        "The Globus transfer has ended without this file.",
+        "Run again; if it stays, look at the task's event log in the Globus web app.",
+    ),
     # --- Alyx ---------------------------------------------------------------------------------------
     "alyx-unreachable": _row(
         "RETRY", "RUN", "Alyx cannot be reached.", "Check ALYX_URL, the network and the VPN; then try again."
@@ -423,6 +523,26 @@ RULES: dict[str, Rule] = {
         "Alyx's answer is larger than this client takes.",
         "Ask for fewer rows at a time.",
     ),
+    "tables": _row(
+        "STOP_RUN",
+        "RUN",
+        "ONE's cache tables cannot be used.",
+        "Set PREFECT_INTEGRATIONS_ALYX_CATALOGUE to rest; whoever runs Alyx makes the tables (`one_cache`).",
+    ),
+    "other-tables": _row(
+        "STOP_RUN",
+        "RUN",
+        "Cache tables that something else made lie there already.",
+        "Give another directory with --to: ONE reads it as `One(cache_dir=..., tables_dir=...)`.",
+    ),
+    # --- kachery ----------------------------------------------------------------------------------
+    "kachery-gateway": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "What answers is not a kachery gateway.",
+        "Check base_url and gateway_url (`prefect-alyx setup kachery`); docs/kachery.md tells the service's future.",
+    ),
+    # --- what the user asks for -------------------------------------------------------------------
     "selection": _row(
         "STOP_RUN",
         "RUN",
@@ -462,334 +582,3 @@ def error(code: str, detail: str = "", *, retry_after: float | None = None) -> D
     rule = RULES[code]
     reason = f"{rule.meaning} {detail}".strip()
     return DownloadError(rule.verdict, reason, rule.next_step, code=code, retry_after=retry_after)
-
-
-# --- finding the row ------------------------------------------------------------------------------
-
-_ERRNO = {
-    errno.ENOSPC: "disk-full",
-    errno.EDQUOT: "disk-full",
-    errno.EFBIG: "disk-full",
-    errno.EROFS: "read-only",
-    errno.EACCES: "read-only",
-    errno.EPERM: "read-only",
-    errno.EISDIR: "target",
-    errno.ENOTDIR: "target",
-    errno.EEXIST: "target",
-    errno.ENOTEMPTY: "target",
-    errno.ENAMETOOLONG: "name-too-long",
-    errno.EINVAL: "name-too-long",
-    errno.EILSEQ: "name-too-long",
-    errno.ELOOP: "bad-path",
-}
-
-
-def os_error(failure: OSError, path: object) -> DownloadError:
-    """The verdict on a failure of the local file system; a full disk says how much is free."""
-    code = _ERRNO.get(failure.errno or 0, "local-io")
-    detail = f"{path}: {failure.strerror or failure}."
-    if code == "disk-full":
-        detail += f" {_free(path)} bytes are free there."
-    return error(code, detail)
-
-
-def _free(path: object) -> str:
-    place = Path(str(path))
-    for parent in (place, *place.parents):
-        if parent.exists():
-            return f"{shutil.disk_usage(parent).free:,}"
-    return "?"
-
-
-#: SQLite's result codes, without what refines them (https://www.sqlite.org/rescode.html).
-_SQLITE = {
-    sqlite3.SQLITE_FULL: "disk-full",
-    sqlite3.SQLITE_READONLY: "read-only",
-    sqlite3.SQLITE_PERM: "read-only",
-    sqlite3.SQLITE_CANTOPEN: "read-only",
-    sqlite3.SQLITE_BUSY: "ledger-locked",
-    sqlite3.SQLITE_LOCKED: "ledger-locked",
-    sqlite3.SQLITE_CORRUPT: "ledger-corrupt",
-    sqlite3.SQLITE_NOTADB: "ledger-corrupt",
-    sqlite3.SQLITE_IOERR: "local-io",
-}
-
-
-def ledger_error(failure: BaseException, where: object) -> DownloadError:
-    """The verdict on a failure of the ledger's database: SQLite's, or that of a driver for another one."""
-    primary = getattr(failure, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    code = _SQLITE.get(primary, "ledger")
-    return error(
-        code, f"{where}: {failure}." + (f" {_free(where)} bytes are free there." if code == "disk-full" else "")
-    )
-
-
-#: libcurl's error numbers (https://curl.se/libcurl/c/libcurl-errors.html). 28 (time-out), 23 and 42 (our own
-#: callbacks) are told apart by the wire, which knows the phase.
-_CURL = {
-    1: "redirect",  # CURLE_UNSUPPORTED_PROTOCOL: https to http, or to file:
-    3: "bad-request",  # CURLE_URL_MALFORMAT
-    5: "dns",  # CURLE_COULDNT_RESOLVE_PROXY
-    6: "dns",  # CURLE_COULDNT_RESOLVE_HOST
-    7: "connect",  # CURLE_COULDNT_CONNECT
-    8: "protocol",  # CURLE_WEIRD_SERVER_REPLY
-    16: "protocol",  # CURLE_HTTP2
-    18: "connection-lost",  # CURLE_PARTIAL_FILE
-    35: "connection-lost",  # CURLE_SSL_CONNECT_ERROR: cut or reset during the handshake
-    47: "redirect",  # CURLE_TOO_MANY_REDIRECTS
-    52: "connection-lost",  # CURLE_GOT_NOTHING
-    55: "connection-lost",  # CURLE_SEND_ERROR
-    56: "connection-lost",  # CURLE_RECV_ERROR
-    58: "tls",  # CURLE_SSL_CERTPROBLEM
-    59: "tls",  # CURLE_SSL_CIPHER
-    60: "tls",  # CURLE_PEER_FAILED_VERIFICATION
-    61: "protocol",  # CURLE_BAD_CONTENT_ENCODING
-    77: "tls",  # CURLE_SSL_CACERT_BADFILE
-    83: "tls",  # CURLE_SSL_ISSUER_ERROR
-    90: "tls",  # CURLE_SSL_PINNEDPUBKEYNOTMATCH
-    91: "tls",  # CURLE_SSL_INVALIDCERTSTATUS
-    92: "protocol",  # CURLE_HTTP2_STREAM
-    97: "connect",  # CURLE_PROXY
-    100: "protocol",  # CURLE_TOO_LARGE: headers beyond every limit
-}
-
-
-def curl_error(number: int, message: str, where: str) -> DownloadError:
-    """The verdict on a failure of libcurl."""
-    return error(_CURL.get(number, "protocol"), f"{where}: {message or 'libcurl'} ({number}).")
-
-
-#: S3's own words for an error are more exact than the status (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
-_S3 = {
-    "SlowDown": "throttled",
-    "RequestLimitExceeded": "throttled",
-    "InternalError": "server-error",
-    "ServiceUnavailable": "server-error",
-    "RequestTimeout": "connection-lost",
-    "ExpiredToken": "unauthorised",
-    "InvalidToken": "unauthorised",
-    "TokenRefreshRequired": "unauthorised",
-    "InvalidAccessKeyId": "unauthorised",
-    "SignatureDoesNotMatch": "unauthorised",
-    "RequestTimeTooSkewed": "unauthorised",
-    "AccessDenied": "forbidden",
-    "NoSuchKey": "not-found",
-    "NoSuchBucket": "not-found",
-    "NoSuchVersion": "not-found",
-    "PreconditionFailed": "changed",
-    "PermanentRedirect": "redirect",
-    "AuthorizationHeaderMalformed": "bad-request",
-    "InvalidObjectState": "forbidden",
-}
-_STATUS = {
-    401: "unauthorised",
-    403: "forbidden",
-    404: "not-found",
-    407: "unauthorised",
-    408: "connection-lost",
-    410: "not-found",
-    412: "changed",
-    416: "range-refused",
-    425: "throttled",
-    429: "throttled",
-    501: "bad-request",
-    505: "bad-request",
-    509: "throttled",
-}
-
-
-def http_status(
-    status: int, where: str, headers: Mapping[str, str] | None = None, body: bytes = b"", *, now: float = 0.0
-) -> DownloadError:
-    """The verdict on an answer that is not the file.
-
-    Args:
-        status: HTTP status.
-        where: File and host, for the human; never with a query string, which may hold a signature.
-        headers: Answer headers, names in lower case.
-        body: The beginning of the answer's body; an S3 error document is looked into.
-        now: Seconds since the epoch, to read `Retry-After` dates against.
-    """
-    word = _s3_code(body)
-    wait = retry_after((headers or {}).get("retry-after", ""), now)
-    code = _S3.get(word) or _STATUS.get(status) or _status_class(status)
-    if code == "server-error" and wait is not None:
-        code = "throttled"
-    return error(code, f"{where}: HTTP {status}{f' {word}' if word else ''}.", retry_after=wait)
-
-
-def _status_class(status: int) -> str:
-    if status >= 500:  # noqa: PLR2004
-        return "server-error"
-    return "redirect" if 300 <= status < 400 else "bad-request"  # noqa: PLR2004
-
-
-def _s3_code(body: bytes) -> str:
-    """The `<Code>` of an S3 error document; a search, since XML of strangers is not worth a parser's risks."""
-    found = re.search(rb"<Error>.{0,200}?<Code>([A-Za-z]{1,64})</Code>", body[:4096], re.DOTALL)
-    return found[1].decode() if found else ""
-
-
-#: Longer waits are not credible (a clock that is off, a hostile server); the caller gives up sooner anyway.
-_LONGEST_RETRY_AFTER = 7 * 24 * 3600.0
-
-
-def retry_after(value: str, now: float) -> float | None:
-    """Seconds that a `Retry-After` header asks for: a number or a date (RFC 9110 10.2.3); None if it says nothing.
-
-    A date in the past is 0, anything beyond a week counts as a week.
-    """
-    text = value.strip()
-    if re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,9})?", text):
-        return min(float(text), _LONGEST_RETRY_AFTER)
-    try:
-        moment: float = email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return min(max(0.0, moment - now), _LONGEST_RETRY_AFTER)
-
-
-# --- Alyx ---------------------------------------------------------------------------------------------
-#: What DRF says with a 403 (Alyx never answers 401), word for word.
-_ALYX_WORDS = {
-    "Invalid token.": "alyx-token",
-    "Invalid token header. No credentials provided.": "alyx-token",
-    "Invalid token header. Token string should not contain spaces.": "alyx-token",
-    "Authentication credentials were not provided.": "alyx-no-credentials",
-    "User inactive or deleted.": "alyx-login",
-}
-_ALYX_JSON = {401: "alyx-gateway", 403: "alyx-forbidden", 404: "alyx-not-found", 429: "alyx-throttled"}
-#: The same for answers that are no JSON: they come from the web server, from a proxy, or from somewhere else.
-_ALYX_PAGES = {
-    400: "alyx-url",  # Django does not serve that host name
-    401: "alyx-gateway",
-    403: "alyx-gateway",
-    404: "alyx-not-found",
-    407: "alyx-gateway",
-    429: "alyx-throttled",
-}
-#: Fields that only the login has; its 400 has no `detail`.
-_LOGIN_FIELDS = {"non_field_errors", "username", "password"}
-_TITLE = re.compile(r"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
-
-
-def alyx_answer(
-    status: int, content_type: str, body: str, *, request: str = "", login: str = "", retry_after: float | None = None
-) -> DownloadError:
-    """Classify an answer of Alyx that is not what was asked for, an unreadable 200 included.
-
-    Args:
-        status: HTTP status.
-        content_type: As the answer states it.
-        body: Its text.
-        request: What was asked, for the message: method and URL.
-        login: With which credentials, for the message; named where they are the matter.
-        retry_after: Seconds, where the answer names them.
-    """
-    said = _alyx_json(content_type, body)
-    code = _alyx_page_code(status, content_type) if said is None else _alyx_json_code(status, said)
-    words = _page_words(content_type, body) if said is None else _json_words(said)
-    who = (
-        f" ({login})" if login and code in ("alyx-login", "alyx-token", "alyx-no-credentials", "alyx-forbidden") else ""
-    )
-    return error(code, f"{_shortened(request)}: {status}, {words}{who}.", retry_after=retry_after)
-
-
-def _alyx_json(content_type: str, body: str) -> Any:
-    """The answer's content, or None where it is no JSON."""
-    if "json" not in content_type:
-        return None
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
-
-
-def _alyx_json_code(status: int, said: Any) -> str:
-    fields = set(said) - {"status_code"} if isinstance(said, dict) else set()
-    if status in (401, 403) and (word := _ALYX_WORDS.get(str(said.get("detail") if fields else ""))):
-        return word
-    if status == HTTPStatus.BAD_REQUEST and fields and fields <= _LOGIN_FIELDS:
-        return "alyx-login"
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR and isinstance(said, dict) and "status_code" in said:
-        return "alyx-error"  # an exception in Alyx's own code: it follows from the request
-    return _ALYX_JSON.get(status) or _by_class(status)
-
-
-def _alyx_page_code(status: int, content_type: str) -> str:
-    if status < HTTPStatus.MULTIPLE_CHOICES:
-        return "alyx-failed" if "json" in content_type else "alyx-url"
-    return _ALYX_PAGES.get(status) or _by_class(status)
-
-
-def _by_class(status: int) -> str:
-    return {3: "alyx-redirect", 4: "alyx-bad-request"}.get(status // 100, "alyx-failed")
-
-
-def _json_words(said: Any) -> str:
-    """What Alyx says, in one line: its `detail`, or each field with what is wrong with it."""
-    if not isinstance(said, dict):
-        return _shortened(json.dumps(said))
-    if detail := said.get("detail"):
-        return _shortened(str(detail))
-    fields = {name: value for name, value in said.items() if name != "status_code"}
-    return _shortened("; ".join(f"{name}: {_listed(value)}" for name, value in fields.items()))
-
-
-def _listed(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _page_words(content_type: str, body: str) -> str:
-    kind = content_type.partition(";")[0].strip() or "nothing"
-    if "json" in kind:
-        return "JSON that breaks off or is malformed"
-    title = _TITLE.search(body)
-    return f'a web page titled "{_shortened(title[1])}"' if title else f"{kind} instead of JSON"
-
-
-def _shortened(text: str, width: int = 300) -> str:
-    line = " ".join(text.split()).rstrip(".")
-    return line if len(line) <= width else f"{line[:width]}..."
-
-
-def alyx_unreachable(failure: Exception, *, request: str = "") -> DownloadError:
-    """Classify why no answer came: the network, a certificate, a proxy, or an address that is none."""
-    causes = tuple(_causes(failure))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return error("alyx-certificate", f"{request}: {cause.verify_message}.")
-    if isinstance(failure, requests_errors.ProxyError):
-        return error("alyx-gateway", f"{request}: the proxy refuses.")  # its text may hold the proxy's password
-    if isinstance(failure, requests_errors.InvalidURL | requests_errors.InvalidSchema):
-        return error("alyx-url", f"{request} is no web address.")
-    if type(failure) is OSError:  # what requests raises where REQUESTS_CA_BUNDLE names no file
-        return error("alyx-certificate", f"{request}: {failure}.")
-    return error("alyx-unreachable", f"{request}: {_why(failure, causes)}.")
-
-
-def _causes(failure: BaseException) -> Iterator[BaseException]:
-    """The failure and all that it wraps, outermost first; requests and urllib3 hide the cause in several places."""
-    cause: Any = failure
-    seen: set[int] = set()
-    while isinstance(cause, BaseException) and id(cause) not in seen:
-        seen.add(id(cause))
-        yield cause
-        inner = [arg for arg in cause.args if isinstance(arg, BaseException)]
-        cause = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__ or next(iter(inner), None)
-
-
-def _why(failure: Exception, causes: tuple[BaseException, ...]) -> str:
-    if isinstance(failure, requests_errors.Timeout | TimeoutError):
-        return "it does not answer in time"
-    reasons = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
-    return reasons[-1] if reasons else "the connection broke off"
-
-
-def params_error(failure: OSError | ValueError | TypeError) -> DownloadError:
-    """Classify what goes wrong with ONE's params files; the failure's own message says which file and why."""
-    if isinstance(failure, TimeoutError):
-        return error("params-busy", str(failure))
-    if isinstance(failure, OSError | JSONDecodeError):
-        return error("params-file", str(failure))
-    return error("bad-params", str(failure))

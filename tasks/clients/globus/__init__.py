@@ -1,0 +1,9 @@
+"""Globus: the service moves the bytes; this client submits once, watches, and proves what arrived.
+
+From the outside in: `client` (what the engine calls) → `run` and `transfer` (many files, one poller) → `submit`,
+`watch`, `harvest` (one task: in, under way, out) → `batches`, `outcomes`, `journal`, `endpoints`, `login`, `service`.
+"""
+
+from tasks.clients.globus.client import GlobusClient, adopt
+
+__all__ = ["GlobusClient", "adopt"]

@@ -1,0 +1,77 @@
+"""What went wrong on this machine: the file system, the ledger's database, ONE's params files."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sqlite3
+from json import JSONDecodeError
+from pathlib import Path
+
+from tasks.clients.verdicts.rules import DownloadError, error
+
+_ERRNO = {
+    errno.ENOSPC: "disk-full",
+    errno.EDQUOT: "disk-full",
+    errno.EFBIG: "disk-full",
+    errno.EROFS: "read-only",
+    errno.EACCES: "read-only",
+    errno.EPERM: "read-only",
+    errno.EISDIR: "target",
+    errno.ENOTDIR: "target",
+    errno.EEXIST: "target",
+    errno.ENOTEMPTY: "target",
+    errno.ENAMETOOLONG: "name-too-long",
+    errno.EINVAL: "name-too-long",
+    errno.EILSEQ: "name-too-long",
+    errno.ELOOP: "bad-path",
+}
+
+
+def os_error(failure: OSError, path: object) -> DownloadError:
+    """The verdict on a failure of the local file system; a full disk says how much is free."""
+    code = _ERRNO.get(failure.errno or 0, "local-io")
+    detail = f"{path}: {failure.strerror or failure}."
+    if code == "disk-full":
+        detail += f" {_free(path)} bytes are free there."
+    return error(code, detail)
+
+
+def _free(path: object) -> str:
+    place = Path(str(path))
+    for parent in (place, *place.parents):
+        if parent.exists():
+            return f"{shutil.disk_usage(parent).free:,}"
+    return "?"
+
+
+#: SQLite's result codes, without what refines them (https://www.sqlite.org/rescode.html).
+_SQLITE = {
+    sqlite3.SQLITE_FULL: "disk-full",
+    sqlite3.SQLITE_READONLY: "read-only",
+    sqlite3.SQLITE_PERM: "read-only",
+    sqlite3.SQLITE_CANTOPEN: "read-only",
+    sqlite3.SQLITE_BUSY: "ledger-locked",
+    sqlite3.SQLITE_LOCKED: "ledger-locked",
+    sqlite3.SQLITE_CORRUPT: "ledger-corrupt",
+    sqlite3.SQLITE_NOTADB: "ledger-corrupt",
+    sqlite3.SQLITE_IOERR: "local-io",
+}
+
+
+def ledger_error(failure: BaseException, where: object) -> DownloadError:
+    """The verdict on a failure of the ledger's database: SQLite's, or that of a driver for another one."""
+    primary = getattr(failure, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    code = _SQLITE.get(primary, "ledger")
+    return error(
+        code, f"{where}: {failure}." + (f" {_free(where)} bytes are free there." if code == "disk-full" else "")
+    )
+
+
+def params_error(failure: OSError | ValueError | TypeError) -> DownloadError:
+    """Classify what goes wrong with ONE's params files; the failure's own message says which file and why."""
+    if isinstance(failure, TimeoutError):
+        return error("params-busy", str(failure))
+    if isinstance(failure, OSError | JSONDecodeError):
+        return error("params-file", str(failure))
+    return error("bad-params", str(failure))

@@ -1,0 +1,103 @@
+"""Transfers that a service moves: handed over many at once, proven and published as they arrive.
+
+Globus is the one such service. What it does not bring goes on to the transfer's other sources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tasks.carrying import Carried, failed, is_managed
+from tasks.clients.globus import GlobusClient, adopt
+from tasks.clients.globus.batches import Item
+from tasks.clients.proof import Expected
+from tasks.clients.verdicts import DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from tasks.carrying import Carrier, Passed
+    from tasks.clients.globus.outcomes import Result
+    from tasks.clients.partials import Partial
+    from tasks.model import Outcome, Transfer
+
+    Settle = Callable[[list[Carried | Outcome]], None]
+
+
+class Delivery:
+    """A batch's managed transfers, and what becomes of them.
+
+    Args:
+        carrier: Knows the tree and the clients.
+        settle: Publishes and records a group.
+
+    Attributes:
+        left: Transfers that were not brought, with the sources that are still to be asked.
+    """
+
+    def __init__(self, carrier: Carrier, settle: Settle) -> None:
+        self.carrier = carrier
+        self.settle = settle
+        self.left: list[Transfer] = []
+        self._waiting: dict[str, Passed] = {}
+
+    def move(self, passed: Iterable[Passed]) -> None:
+        """Let the service move transfers; settle what comes.
+
+        When the run is stopped, what has not come is not settled: it stays planned.
+        """
+        self._waiting = {one.transfer.dataset: one for one in passed}
+        if not self._waiting:
+            return
+        try:
+            self._client().move(self._items(), self.carrier.tree, self._deliver)
+        except DownloadError as failure:
+            if failure.code == "stopped":
+                return
+            untold = [self._without(one, failure) for one in self._waiting.values()]
+            self.settle([outcome for outcome in untold if outcome])
+
+    def _client(self) -> GlobusClient:
+        """Any of the clients: one call moves the files of all repositories."""
+        client = self.carrier.switchboard.client(next(iter(self._waiting.values())).source)
+        assert isinstance(client, GlobusClient)  # noqa: S101  (the one managed client; for the type checker)
+        return client
+
+    def _items(self) -> list[Item]:
+        expected = {key: Expected.of(one.transfer.size, one.transfer.digest) for key, one in self._waiting.items()}
+        return [
+            Item(key, one.source.address, expected[key].size, expected[key].digest)
+            for key, one in self._waiting.items()
+        ]
+
+    def _deliver(self, results: Sequence[Result]) -> None:
+        arrived = [self._arrival(result) for result in results]
+        self.settle([one for one in arrived if one])
+
+    def _arrival(self, result: Result) -> Carried | Outcome | None:
+        passed = self._waiting.pop(result.item.key)
+        passed.receipt.bytes += result.bytes
+        passed.receipt.attempts += result.attempts
+        try:
+            return Carried(passed.transfer, self._proven(result, passed.transfer), passed.source, passed.receipt)
+        except DownloadError as failure:
+            return self._without(passed, failure)
+
+    def _proven(self, result: Result, transfer: Transfer) -> Partial:
+        partial = adopt(result, self.carrier.partials, Expected.of(transfer.size, transfer.digest))
+        try:
+            partial.prove(transfer.path)
+        except DownloadError:
+            partial.discard()
+            raise
+        return partial
+
+    def _without(self, passed: Passed, failure: DownloadError) -> Outcome | None:
+        """Go on without the service: to the sources that were not asked yet, or to the outcome."""
+        self.carrier.switchboard.note(passed.source, failure)
+        others = tuple(one for one in passed.transfer.sources if not is_managed(one) and one not in passed.said)
+        if not others:
+            return failed(passed.transfer, failure, {**passed.said, passed.source: failure}, passed.receipt)
+        self.left.append(replace(passed.transfer, sources=others))
+        return None

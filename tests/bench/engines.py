@@ -1,0 +1,159 @@
+"""The contenders that are Python: each a function of a job. `python -m tests.bench.engines NAME JOB` runs one.
+
+It prints what the function took, imports apart: a program that runs for hours pays them once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.bench.loads import Job
+
+
+def ours_http(job):
+    """Our engine: md5 verified, published, in the ledger."""
+    record = {"name": "server", "data_url": f"{job.server}/", "globus_is_personal": True}
+    return _ours(job, "http", record, job.url)
+
+
+def ours_aws(job):
+    """As `ours_http`, from S3."""
+    keys = {"Access key ID": "key", "Secret access key": "secret"} if job.keys else {}
+    bucket, _, _ = job.items[0].path.partition("/")
+    record = {"name": "server", "globus_path": "", "json": {"bucket_name": bucket, "region_name": "us-east-1", **keys}}
+    return _ours(job, "aws", record, lambda item: f"s3://{item.path}")
+
+
+def _ours(job, protocol, record, address):
+    from tasks.clients.seams import Pace
+    from tasks.downloading import Run, download
+    from tasks.model import Source, Summary, Transfer
+    from tasks.settings import AlyxSettings
+
+    transfers = (
+        Transfer(f"{number:036d}", item.path, item.size, item.md5, (Source(protocol, "server", address(item)),))
+        for number, item in enumerate(job.items)
+    )
+    run = Run.open("bench", Path(job.place), {"server": record}, AlyxSettings(connections=job.connections), Pace())
+
+    def fetch():
+        summary = Summary.of(download(run, transfers))
+        assert summary.published == len(job.items), summary.line()
+
+    return fetch
+
+
+def one_http(job):
+    """ONE: four threads, a connection a file, md5 computed."""
+    from one.webclient import http_download_file
+
+    def fetch():
+        with ThreadPoolExecutor(4) as pool:
+            list(
+                pool.map(
+                    lambda item: http_download_file(job.url(item), target_dir=_folder(job, item), **quiet), job.items
+                )
+            )
+
+    quiet = {"silent": True, "return_md5": True}
+    return fetch
+
+
+def one_aws(job):
+    """ONE: one file after another, a HEAD and a transfer manager each."""
+    from one.remote.aws import get_s3_public, s3_download_file
+
+    resource_, _ = get_s3_public()
+
+    def fetch():
+        for item in job.items:
+            bucket, _, key = item.path.partition("/")
+            s3_download_file(key, Path(job.place, item.path), s3=resource_, bucket_name=bucket)
+
+    return fetch
+
+
+def boto3_aws(job):
+    """boto3's `download_file` in eight threads."""
+    import boto3
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    config = Config(signature_version="s3v4" if job.keys else UNSIGNED, max_pool_connections=64)
+    s3 = boto3.client("s3", "us-east-1", aws_access_key_id="key", aws_secret_access_key="secret", config=config)
+
+    def one(item):
+        bucket, _, key = item.path.partition("/")
+        s3.download_file(bucket, key, str(_folder(job, item) / Path(item.path).name))
+
+    def fetch():
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(one, job.items))
+
+    return fetch
+
+
+def _folder(job, item):
+    folder = Path(job.place, item.path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def noop(job):
+    """Our plan over a tree where everything is proven: nothing to do."""
+    from functools import partial
+
+    from tasks.disk import look
+    from tasks.ledger import Ledger
+    from tasks.model import Dataset, Outcome, State
+    from tasks.planfile import Space
+    from tasks.planning import make_plan
+    from tasks.sources import Router
+
+    root = Path(job.place)
+    ledger = Ledger.open(root)
+    if not ledger.known([job.items[0].path]):
+        stats = ((item, os.stat(root / item.path)) for item in job.items)
+        ledger.record(
+            Outcome("d", item.path, State.PRESENT, size=item.size, digest=item.md5, mtime_ns=found.st_mtime_ns)
+            for item, found in stats
+        )
+
+    def plan():
+        datasets = (Dataset(str(n), None, None, item.path, item.size, item.md5) for n, item in enumerate(job.items))
+        router = Router({}, lambda *_: "")
+        made = make_plan(
+            datasets, root=job.place, router=router, known=ledger.known, look=partial(look, root), space=Space(1, 0)
+        )
+        assert made.present.files == len(job.items)
+
+    return plan
+
+
+def main() -> None:
+    """Run one, and print what it took as a JSON line."""
+    fetch = globals()[sys.argv[1]](Job.load(Path(sys.argv[2])))
+    before, begin = _cpu(), time.monotonic()
+    fetch()
+    took = {"wall": time.monotonic() - begin, "cpu": _cpu() - before, "peak": _peak()}
+    print(json.dumps(took), flush=True)
+    os._exit(0)  # what prefect keeps running at the end is no part of it
+
+
+def _cpu():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The loads: what is fetched, and where from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file: its path on the server, its size and its md5."""
+
+    path: str
+    size: int
+    md5: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one contender has to do: fetch items from a server into an empty folder.
+
+    Attributes:
+        server: Address of the server's root.
+        www: Folder that is served.
+        place: Where the files go.
+        ca: The CA to trust, for TLS.
+        connections: Files at once.
+        keys: Sign S3 requests.
+    """
+
+    server: str
+    www: str
+    place: str
+    items: tuple[Item, ...]
+    ca: str = ""
+    connections: int = 16
+    keys: bool = False
+
+    @property
+    def bytes(self) -> int:
+        return sum(item.size for item in self.items)
+
+    def first(self, files: int) -> Job:
+        return replace(self, items=self.items[:files])
+
+    def url(self, item: Item) -> str:
+        return f"{self.server}/{item.path}"
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> Job:
+        row = json.loads(path.read_text())
+        return cls(**{**row, "items": tuple(Item(**item) for item in row["items"])})
+
+
+def small(www: Path, files: int, *, size: int = 16 * KIB) -> tuple[Item, ...]:
+    """Small files, 200 a folder."""
+    return _make(www, "public-small", [size] * files, seed=1)
+
+
+def mix(www: Path, files: int) -> tuple[Item, ...]:
+    """What ALF folders hold: a median of 200 kB, a long tail to 50 MB, about 1 MB a file."""
+    dice = random.Random(2)
+    sizes = [min(50_000_000, int(dice.lognormvariate(12.2, 1.8))) for _ in range(files)]
+    return _make(www, "public-mix", sizes, seed=3)
+
+
+def large(www: Path, size: int) -> tuple[Item, ...]:
+    """One large file."""
+    return _make(www, f"public-large-{size // MIB}", [size], seed=4)
+
+
+def _make(www, name, sizes, *, seed):
+    dice = random.Random(seed)
+    items = []
+    for number, size in enumerate(sizes):
+        path = f"{name}/lab/Subjects/S{number // 2000:03d}/2024-01-01/{number // 200 % 10 + 1:03d}/{number % 200:03d}.npy"
+        items.append(_write(www, path, size, dice))
+    return tuple(items)
+
+
+def _write(www, path, size, dice):
+    target = www / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    md5, left = hashlib.md5(), size
+    with target.open("wb") as file:
+        while left:
+            block = dice.randbytes(min(left, 4 * MIB))
+            file.write(block)
+            md5.update(block)
+            left -= len(block)
+    return Item(path, size, md5.hexdigest())

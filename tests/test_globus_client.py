@@ -1,0 +1,169 @@
+"""The Globus clients as everybody uses clients: an address in, a proven file out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+import pytest
+
+from deployments.sandbox.globus import TRANSFER_SCOPE
+from tasks.clients import client_for
+from tasks.clients.globus.batches import Item
+from tasks.clients.globus.client import GlobusClient, adopt
+from tasks.clients.globus.https import GlobusHttpsClient
+from tasks.clients.partials import Partials
+from tasks.clients.proof import Expected
+from tasks.clients.publish import publish
+from tasks.clients.tree import OURS, Tree
+from tasks.clients.verdicts import DownloadError
+
+pytest_plugins = ["globus_lab"]
+
+DATA = b"\x93NUMPY" + os.urandom(5000)
+MD5 = hashlib.md5(DATA).hexdigest()
+DATASET = "0b305d2f-04dc-4ef1-be1c-db18931391a1"
+SECRET = "a secret"
+
+
+@pytest.fixture
+def record(lab):
+    lab.write(f"lab/S1/alf/#2024-01-01#/a.{DATASET}.npy", DATA)
+    lab.emulator.tokens(clients=[{"client": lab.STORE, "secret": SECRET}])
+    lab.emulator.clear_log()
+    return {"name": "store", "globus_endpoint_id": lab.STORE, "globus_path": "/lab/", "globus_is_personal": False}
+
+
+@pytest.fixture
+def params(lab):
+    account = {"client_id": lab.STORE, "client_secret": SECRET}
+    return {"local_endpoint": lab.LOCAL, "local_path": str(lab.root.parent), **account}
+
+
+@pytest.fixture
+def client(lab, record, params):
+    return client_for("globus", record, params, pace=lab.pace)
+
+
+@pytest.fixture
+def address(client):
+    return client.to_address("S1/alf/#2024-01-01#/a.npy", DATASET)
+
+
+def code_of(call, *arguments, **keywords):
+    with pytest.raises(DownloadError) as caught:
+        call(*arguments, **keywords)
+    return caught.value.code
+
+
+def test_a_file_is_moved_proven_and_published_and_nothing_is_left_behind(lab, client, address):
+    target = lab.root / "deep" / "a.npy"
+    assert client.download_file(address, target, size=len(DATA), digest=MD5) == target
+    assert target.read_bytes() == DATA
+    assert [path.name for path in lab.root.rglob("*")] == ["deep", "a.npy"]
+    assert client.capabilities.managed
+
+
+def test_a_mirrored_tree_keeps_its_journal(lab, client, address):
+    (lab.root / OURS).mkdir()
+    client.download_file(address, lab.root / "a.npy", size=len(DATA), digest=MD5)
+    assert {path.name for path in (lab.root / OURS).iterdir()} == {"partials", "globus", "globus.sqlite"}
+    assert list((lab.root / OURS / "globus").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("registered", "code"),
+    [({"digest": "0" * 32}, "digest-mismatch"), ({"size": 5}, "size-mismatch"), ({"digest": "what"}, "bad-digest")],
+)
+def test_a_file_that_is_not_what_alyx_registers_is_not_published(lab, client, address, registered, code):
+    target = lab.root / "a.npy"
+    target.write_bytes(b"the old good file")
+    assert code_of(client.download_file, address, target, **registered) == code
+    assert target.read_bytes() == b"the old good file"
+
+
+def test_a_file_that_is_not_there_is_not_found(lab, client):
+    missing = client.to_address("S1/none.npy", DATASET)
+    assert code_of(client.download_file, missing, lab.root / "a.npy") == "not-found"
+    assert not (lab.root / "a.npy").exists()
+
+
+def test_files_of_several_repositories_travel_in_one_call(lab, client, record):
+    other = GlobusClient({**record, "name": "other", "globus_path": "/"}, {})
+    lab.write(f"b.{DATASET}.npy", DATA)
+    wanted = {
+        "x/a.npy": client.to_address("S1/alf/#2024-01-01#/a.npy", DATASET),
+        "x/b.npy": other.to_address("b.npy", DATASET),
+    }
+    tree, expected, results = Tree(lab.root), Expected.of(len(DATA), MD5), []
+    tree.prepare()
+    client.move([Item(key, address, len(DATA), MD5) for key, address in wanted.items()], tree, results.extend)
+    partials = Partials(tree.partials, tree.disk, lab.pace)
+    publish(tree, [(adopt(result, partials, expected), result.item.key) for result in results])
+    assert {key: (lab.root / key).read_bytes() for key in wanted} == dict.fromkeys(wanted, DATA)
+    assert len(lab.tasks()) == 1
+
+
+def test_a_client_reads_its_profile_from_the_store_when_it_needs_it(lab, record, params, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    client = GlobusClient(record, pace=lab.pace)
+    address = client.to_address("S1/alf/#2024-01-01#/a.npy", DATASET)
+    (tmp_path / ".one").mkdir()
+    (tmp_path / ".one" / ".remote").write_text(json.dumps({"globus": {"default": params}}))
+    assert client.download_file(address, lab.root / "a.npy", size=len(DATA), digest=MD5).exists()
+
+
+def test_without_a_local_endpoint_nothing_is_submitted(lab, record, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    client = GlobusClient(record, {"client_id": lab.STORE, "client_secret": SECRET}, pace=lab.pace)
+    assert code_of(client.download_file, f"globus://{lab.STORE}/lab/a", lab.root / "a") == "not-configured"
+    assert lab.emulator.requests() == []
+
+
+# --- over HTTPS -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def https(lab, record, params):
+    lab.emulator.endpoint(lab.STORE, https=True)
+    return GlobusHttpsClient(record, params)
+
+
+def test_a_service_account_reads_a_collection_over_https(lab, https, address):
+    target = https.download_file(address, lab.root / "a.npy", size=len(DATA), digest=MD5)
+    assert target.read_bytes() == DATA
+    https.download_file(address, lab.root / "b.npy", size=len(DATA), digest=MD5)
+    asked = [row["request"].split()[1] for row in lab.emulator.requests()]
+    assert [path for path in asked if not path.startswith("/https/")] == [
+        "/v2/oauth2/token",
+        f"/v0.10/endpoint/{lab.STORE}",
+        "/v2/oauth2/token",
+    ]
+
+
+def test_a_mapped_collection_is_read_with_its_consent(lab, https, address):
+    lab.emulator.endpoint(lab.STORE, entity_type="GCSv5_mapped_collection", data_access=True)
+    assert https.download_file(address, lab.root / "a.npy", size=len(DATA), digest=MD5).exists()
+
+
+def test_a_public_collection_needs_nobody(lab, record, address, tmp_path, monkeypatch):
+    lab.emulator.endpoint(lab.STORE, https=True, anonymous=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lab.emulator.tokens(refresh=[{"token": "Rg", "client": "one", "scope": TRANSFER_SCOPE}])
+    (tmp_path / ".one").mkdir()
+    profile = {"GLOBUS_CLIENT_ID": "one", "refresh_token": "Rg", "access_token": None}
+    (tmp_path / ".one" / ".remote").write_text(json.dumps({"globus": {"default": profile}}))
+    https = GlobusHttpsClient(record)
+    assert https.download_file(address, lab.root / "a.npy", size=len(DATA), digest=MD5).exists()
+    lab.emulator.endpoint(lab.STORE, anonymous=False)
+    assert code_of(https.download_file, address, lab.root / "b.npy", size=len(DATA), digest=MD5) == "not-data"
+
+
+def test_a_collection_without_a_server_has_no_such_way(lab, record, params, address):
+    https = GlobusHttpsClient(record, params)
+    assert code_of(https.download_file, address, lab.root / "a.npy") == "not-addressable"
+
+
+def test_the_emulator_s_secrets_do_not_show(https, client):
+    assert SECRET not in repr(vars(https)["_app"]) + repr(client) + repr(https)
