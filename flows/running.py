@@ -19,7 +19,7 @@ from tasks.clients.verdicts import DownloadError
 from tasks.downloading import download_batch, finished, running
 from tasks.model import Outcome, State, Summary
 from tasks.preparing import require_space
-from tasks.reporting import Progress, report, report_full
+from tasks.reporting import Progress, report, report_full, tolerant
 from tasks.settings import AlyxSettings
 from tasks.telling import tell_alyx
 from tasks.wording import batch_label, files, headline, human_bytes
@@ -119,7 +119,7 @@ def add_to_name(more: str) -> None:
     """Say more in the name of the flow run."""
     run_id = flow_run.get_id()
     if run_id:
-        with get_client(sync_client=True) as client:
+        with tolerant(), get_client(sync_client=True) as client:
             client.update_flow_run(UUID(run_id), name=f"{flow_run.get_name()} · {more}")
 
 

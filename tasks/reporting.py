@@ -7,8 +7,11 @@ escaped before it reaches Markdown.
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
 
+import httpx
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -21,11 +24,13 @@ from tasks.model import Outcome, State
 from tasks.wording import headline, human_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from uuid import UUID
 
     from tasks.model import Summary
     from tasks.planfile import Plan
+
+_log = logging.getLogger(__name__)
 
 #: A table of more rows helps nobody, and costs the server 20 microseconds a row.
 MOST_ROWS = 500
@@ -40,21 +45,33 @@ def escape(text: str) -> str:
     return escaped
 
 
+@contextmanager
+def tolerant() -> Iterator[None]:
+    """Go on without telling, where the Prefect server does not answer: what is told never stops bytes."""
+    try:
+        yield
+    except httpx.HTTPError as failure:
+        _log.warning("The Prefect server does not answer, and the run goes on without telling it: %s", failure)
+
+
 class Progress:
     """The progress artifact of one flow run."""
 
     def __init__(self, plan: Plan) -> None:
         self.total = plan.fetch.bytes + plan.check.bytes or plan.fetch.files + plan.check.files
         description = f"{plan.fetch.files + plan.check.files:,} files, {human_bytes(plan.fetch.bytes)} into {plan.root}"
-        self._artifact: UUID = create_progress_artifact(0.0, key="alyx-progress", description=escape(description))  # type: ignore[assignment]
+        self._artifact: UUID | None = None
         self._shown = 0.0
+        with tolerant():
+            made = create_progress_artifact(0.0, key="alyx-progress", description=escape(description))
+            self._artifact = cast("UUID", made)
 
     def show(self, done: int) -> None:
         """Move to `done` bytes; it never moves backwards."""
         percent = min(100.0, 100.0 * done / self.total) if self.total else 100.0
         if percent > self._shown:
             self._shown = percent
-            update_progress_artifact(artifact_id=self._artifact, progress=percent)
+            self._update()
 
     def line(self) -> str:
         """How far it is, for a log that is no terminal."""
@@ -62,7 +79,13 @@ class Progress:
 
     def complete(self) -> None:
         """Move to the end."""
-        update_progress_artifact(artifact_id=self._artifact, progress=100.0)
+        self._shown = 100.0
+        self._update()
+
+    def _update(self) -> None:
+        if self._artifact:
+            with tolerant():
+                update_progress_artifact(artifact_id=self._artifact, progress=self._shown)
 
 
 def report(plan: Plan, summary: Summary, outcomes: Sequence[Outcome], remarks: Sequence[str] = ()) -> None:
@@ -76,10 +99,11 @@ def report(plan: Plan, summary: Summary, outcomes: Sequence[Outcome], remarks: S
     """
     failures = [outcome for outcome in outcomes if outcome.state is State.FAILED]
     text = markdown(plan, summary, outcomes, remarks)
-    create_markdown_artifact(text, key="alyx-summary", description=summary.line())
-    if failures:
-        description = "What failed, why, and what comes next."
-        create_table_artifact(failure_table(failures), key="alyx-failures", description=description)
+    with tolerant():
+        create_markdown_artifact(text, key="alyx-summary", description=summary.line())
+        if failures:
+            description = "What failed, why, and what comes next."
+            create_table_artifact(failure_table(failures), key="alyx-failures", description=description)
     emit_event(
         "alyx.run.finished",
         resource={"prefect.resource.id": f"alyx.run.{plan.id}", "prefect.resource.name": plan.root},
