@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Exit codes; a script can tell what to do next.
 DONE, USAGE, FAILED, TEMPORARY, STOPPED = 0, 2, 3, 5, 7
 _EXIT = {Verdict.RETRY: TEMPORARY, Verdict.STOP_RUN: STOPPED}
+#: What the caller got wrong, though it stops a run as well.
+_MISUSE = ("selection", "settings", "no-root", "alyx-no-url")
 
 root_option = click.option(
     "--root",
@@ -45,7 +47,7 @@ def main() -> None:
         sys.exit(cli(standalone_mode=False) or DONE)
     except DownloadError as failure:
         say(f"prefect-alyx: {failure.reason}\n  {failure.next_step}")
-        sys.exit(_EXIT.get(failure.verdict, USAGE))
+        sys.exit(USAGE if failure.code in _MISUSE else _EXIT.get(failure.verdict, USAGE))
     except click.ClickException as misuse:
         misuse.show()
         sys.exit(USAGE)
@@ -71,14 +73,14 @@ def plan(root: Path | None, as_json: bool, **selected: Any) -> int:
     prefect-alyx plan --session-id 01390fcc-4f86-4707-8a3b-4d9309feb0a1
     prefect-alyx plan --lab cortexlab --dates 2024-03-01..2024-03-31 --json
     """
-    from tasks.preparing import prepare, require_space
+    from tasks.preparing import prepare, require_place
     from tasks.settings import AlyxSettings
     from tasks.wording import plan_lines
 
-    made = prepare(selection_from(selected), root, AlyxSettings())
+    made = prepare(selection_from(selected), root, AlyxSettings.read())
     for row in _planned(made) if as_json else plan_lines(made):
         click.echo(json.dumps(row) if as_json else row)
-    require_space(made)
+    require_place(made)
     return DONE
 
 
@@ -94,11 +96,8 @@ def fetch(root: Path | None, as_json: bool, **selected: Any) -> int:
     prefect-alyx fetch --selection mirror.yaml --root /data/alyx --json
     """
     from flows.fetching import fetch as run
-    from flows.local_server import prefect_api
 
-    selection = selection_from(selected)
-    with prefect_api(say):
-        return _show(run(selection, root), as_json)
+    return _show(run(selection_from(selected), root, say), as_json)
 
 
 @cli.command()
@@ -111,10 +110,8 @@ def retry(root: Path | None, as_json: bool) -> int:
     prefect-alyx retry --root /data/alyx
     """
     from flows.fetching import retry as run
-    from flows.local_server import prefect_api
 
-    with prefect_api(say):
-        return _show(run(root), as_json)
+    return _show(run(root, say), as_json)
 
 
 def _show(fetched: Fetched, as_json: bool) -> int:
@@ -139,9 +136,12 @@ def demo(root: Path | None, serve: bool, stop: bool) -> int:
 
         stop_server(say)
         return DONE
+    from deployments.sandbox.lab import Lab
     from flows.demo import demo as run
 
-    return run(root, serve=serve, say=say, show=click.echo)
+    say("Starting a lab on loopback: Alyx, two file servers, S3 ...")
+    with Lab() as lab:
+        return run(lab, root, serve=serve, say=say, show=click.echo)
 
 
 def _planned(made: Plan) -> Iterator[Json]:

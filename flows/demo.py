@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployments.sandbox.lab import Lab
 from deployments.sandbox.model import Fate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from deployments.sandbox.lab import Lab
     from flows.fetching import Fetched
 
     Say = Callable[[str], None]
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 _FILE_SERVERS = ("http", "members", "s3")
 
 
-def demo(root: Path | None, *, serve: bool, say: Say, show: Say) -> int:
-    """Start the sandbox, download all of it twice, and compare every file with the truth.
+def demo(lab: Lab, root: Path | None, *, serve: bool, say: Say, show: Say) -> int:
+    """Download all of a lab twice, and compare every file with the truth.
 
     Args:
+        lab: It runs.
         root: Where the files go, and stay; without it, a directory that is removed at the end.
         serve: Keep sandbox and Prefect's UI up until Ctrl-C.
         say: Talks to the person.
@@ -37,8 +38,7 @@ def demo(root: Path | None, *, serve: bool, say: Say, show: Say) -> int:
     Returns:
         0 when all is as planted, 1 otherwise.
     """
-    say("Starting a lab on loopback: Alyx, two file servers, S3 ...")
-    with Lab() as lab, _environment(lab.environment()), _place(root) as place:
+    with _environment(lab.environment()), _place(root) as place:
         return _Demo(lab, place, say, show).run(serve=serve)
 
 
@@ -79,7 +79,7 @@ class _Demo:
         from tasks.wording import files, human_bytes
 
         self.say(f"{title} ...")
-        done = fetch(Selection.read({"everything": True, "revision_rule": "all"}), self.root)
+        done = fetch(Selection.read({"everything": True, "revision_rule": "all"}), self.root, self.say)
         self.show(f"\n{title}: {done.headline}")
         for (protocol, source), (count, size) in by_source(done.outcomes).items():
             self.show(f"  {protocol:8} {source:24} {files(count):>10} {human_bytes(size):>10}")

@@ -22,7 +22,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from tasks.downloading import download_batch, finished, running
 from tasks.model import Json, Summary
 from tasks.planfile import Plan
-from tasks.preparing import prepare, require_space
+from tasks.preparing import prepare, require_place
 from tasks.reporting import Progress, report
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
@@ -48,7 +48,7 @@ def _run_name() -> str:
 @flow(
     name="download",
     flow_run_name=_run_name,
-    task_runner=cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=AlyxSettings().batches_at_once)),
+    task_runner=cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=AlyxSettings.read().batches_at_once)),
     persist_result=False,
 )
 def download(
@@ -82,8 +82,8 @@ def download(
 @task(name="plan", persist_result=False, cache_policy=NO_CACHE)
 def plan_download(selection: Selection, root: Path | None = None) -> Path:
     """Make the plan and lay it down; return its path."""
-    made = prepare(selection, root, AlyxSettings())
-    require_space(made)
+    made = prepare(selection, root, AlyxSettings.read())
+    require_place(made)
     get_run_logger().info(plan_line(made))
     return made.save()
 

@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.download import download
+from flows.local_server import prefect_api
 from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.ledger import Ledger
 from tasks.model import Outcome, State, Summary
-from tasks.preparing import failed_before, prepare, require_space
+from tasks.preparing import failed_before, prepare, require_place
 from tasks.settings import AlyxSettings
 from tasks.wording import headline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tasks.model import Json
     from tasks.planfile import Plan
     from tasks.selection import Selection
+
+    Say = Callable[[str], None]
 
 DONE, FAILED, TEMPORARY, STOPPED = 0, 3, 5, 7
 
@@ -30,12 +33,10 @@ class Fetched:
     """A run that ended.
 
     Attributes:
-        plan: What was to be done.
         summary: The numbers.
         outcomes: What became of each transfer, the planned skips and the present files included.
     """
 
-    plan: Plan
     summary: Summary
     outcomes: tuple[Outcome, ...]
 
@@ -75,33 +76,45 @@ class Fetched:
         return headline(self.summary)
 
 
-def fetch(selection: Selection, root: Path | None) -> Fetched:
+def fetch(selection: Selection, root: Path | None, say: Say) -> Fetched:
     """Plan, and run what is planned.
+
+    Args:
+        selection: Which datasets.
+        root: Where the files go.
+        say: Talks to the person.
 
     Raises:
         DownloadError: when the run cannot begin, or dies.
     """
-    return run(prepare(selection, root, AlyxSettings()), selection)
+    return run(prepare(selection, root, AlyxSettings.read()), selection, say)
 
 
-def retry(root: Path | None) -> Fetched:
+def retry(root: Path | None, say: Say) -> Fetched:
     """Fetch what failed before, also what rests because another try hardly mends it.
 
     Raises:
-        DownloadError: `nothing-failed`, or when the run cannot begin, or dies.
+        DownloadError: when the run cannot begin, or dies.
     """
-    selection = failed_before(root, AlyxSettings())
-    return run(prepare(selection, root, AlyxSettings(), rest=timedelta()), selection)
+    selection = failed_before(root, AlyxSettings.read())
+    if selection is None:
+        say("No file failed before.")
+        return Fetched(Summary(), ())
+    return run(prepare(selection, root, AlyxSettings.read(), rest=timedelta()), selection, say)
 
 
-def run(plan: Plan, selection: Selection) -> Fetched:
+def run(plan: Plan, selection: Selection, say: Say) -> Fetched:
     """Run the flow on a plan in this process, and read from the ledger what became of it.
 
+    Everything that can be wrong with the plan shows before a Prefect server is started for it.
+
     Raises:
-        DownloadError: `no-space`, or why the run died.
+        DownloadError: `no-space`, `read-only` or `bad-root`, a row of the Prefect API's, or why the run died.
     """
-    require_space(plan)
-    state = download(selection, plan=plan.save(), return_state=True)
+    require_place(plan)
+    path = plan.save()
+    with prefect_api(say):
+        state = download(selection, plan=path, return_state=True)
     run_id = str(state.state_details.flow_run_id)
     ledger = Ledger.read_only(Path(plan.root))
     record = ledger.run(run_id)
@@ -109,7 +122,7 @@ def run(plan: Plan, selection: Selection) -> Fetched:
         died = state.result(raise_on_failure=False)
         raise died if isinstance(died, DownloadError) else error("run-died", f"{state.message or died}")
     summary = Summary(**record.summary, stopped=(state.message or "") if state.is_failed() else "")
-    return Fetched(plan, summary, (*ledger.outcomes(run_id), *_untouched(plan)))
+    return Fetched(summary, (*ledger.outcomes(run_id), *_untouched(plan)))
 
 
 def _untouched(plan: Plan) -> Iterator[Outcome]:

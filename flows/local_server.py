@@ -17,9 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import psutil
 import requests
 from filelock import FileLock
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from tasks.clients.verdicts import error
@@ -84,15 +86,39 @@ def prefect_api(say: Callable[[str], None]) -> Iterator[str]:
         The API's URL.
 
     Raises:
-        DownloadError: `prefect-server`, when no server comes up.
+        DownloadError: `prefect-server`, when no server comes up; `prefect-api` or `prefect-refused`, when the
+            configured one cannot be used, or goes away meanwhile.
     """
     configured = get_current_settings().api.url
     if configured:
-        yield str(configured)
+        with _told(configured):
+            _check()
+            yield configured
         return
     server = start(say)
-    with temporary_settings(updates={PREFECT_API_URL: server.url}):
+    with _told(server.url), temporary_settings(updates={PREFECT_API_URL: server.url}):
         yield server.url
+
+
+def _check() -> None:
+    """Ask the API for its version, as Prefect does before a run; it wraps what goes wrong."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.raise_for_api_version_mismatch()
+        except RuntimeError as failure:
+            raise failure.__cause__ or error("prefect-api", f"{failure}.") from failure
+
+
+@contextlib.contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Turn what Prefect's client raises into the errors of the table."""
+    try:
+        yield
+    except httpx.HTTPError as failure:
+        refused = isinstance(failure, httpx.HTTPStatusError) and failure.response.status_code in (401, 403)
+        said = str(failure).splitlines()[0].rstrip(".")
+        code = "prefect-refused" if refused else "prefect-api"
+        raise error(code, f"{httpx.URL(url).copy_with(userinfo=b'')}: {said}.") from failure
 
 
 def start(say: Callable[[str], None]) -> LocalServer:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tasks.claims import refusals
 from tasks.clients.paths import safe_path
-from tasks.clients.verdicts import DownloadError, error
+from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.model import Skip, Source, Transfer
 from tasks.planfile import Lines, Plan, Share, Spool, Total, line
 
@@ -152,6 +152,8 @@ class _Draft:
         try:
             sources = self._sources(dataset)
         except DownloadError as refusal:
+            if refusal.verdict is Verdict.STOP_RUN:
+                raise
             if stands is Standing.FETCH:
                 self._skip(dataset, refusal.reason)
                 return

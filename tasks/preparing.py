@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.alyx import AlyxClient
@@ -11,7 +12,7 @@ from tasks.catalogue import datasets, repositories
 from tasks.clients import DownloadClient, client_for
 from tasks.clients.one_files import cache_dir
 from tasks.clients.verdicts import error
-from tasks.disk import free_bytes, look
+from tasks.disk import free_bytes, look, require_writable
 from tasks.ledger import Ledger
 from tasks.planfile import Plan, Space
 from tasks.planning import make_plan
@@ -20,8 +21,6 @@ from tasks.sources import Router
 from tasks.wording import human_bytes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tasks.model import Dataset, FileRecord, Json
     from tasks.settings import AlyxSettings
 
@@ -42,6 +41,7 @@ def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, *, 
     """
     alyx = AlyxClient()
     place = find_root(root, settings, alyx)
+    space = Space(free_bytes(place), settings.reserve_bytes)
     records = repositories(alyx)
     ledger = Ledger.read_only(place)
     router = Router(
@@ -58,18 +58,19 @@ def prepare(selection: Selection, root: Path | None, settings: AlyxSettings, *, 
         router=router,
         known=ledger.known,
         look=partial(look, place),
-        space=Space(free_bytes(place), settings.reserve_bytes),
+        space=space,
         resting=ledger.resting(datetime.now(UTC) - rest),
         catalogue=f"REST of {alyx.url}",
     )
 
 
-def require_space(plan: Plan) -> None:
-    """Refuse a plan that does not fit.
+def require_place(plan: Plan) -> None:
+    """Refuse a plan whose root cannot take it.
 
     Raises:
-        DownloadError: `no-space`, with what is needed and what is free.
+        DownloadError: `bad-root` or `read-only`; `no-space`, with what is needed and what is free.
     """
+    require_writable(Path(plan.root))
     space = plan.space
     if not space.fits:
         detail = f"{plan.root}: {human_bytes(space.needed)} are needed, {human_bytes(space.free)} are free."
@@ -108,17 +109,15 @@ class Addresses:
         return self._clients[key].to_address(record.relative_path if record else dataset.path, dataset.id)
 
 
-def failed_before(root: Path | None, settings: AlyxSettings) -> Selection:
-    """Select the datasets whose last attempt failed.
+def failed_before(root: Path | None, settings: AlyxSettings) -> Selection | None:
+    """Select the datasets whose last attempt failed; None where the ledger knows of none.
 
     Raises:
-        DownloadError: `nothing-failed`.
+        DownloadError: `no-root`, or when the ledger cannot answer.
     """
     place = find_root(root, settings, AlyxClient())
     failed = [failure.dataset for failure in Ledger.read_only(place).failed()]
-    if not failed:
-        raise error("nothing-failed", f"{place}.")
-    return Selection.read({"dataset_ids": failed})
+    return Selection.read({"dataset_ids": failed}) if failed else None
 
 
 def configured() -> tuple[str, ...]:

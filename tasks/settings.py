@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
-from pydantic import Field
+from pydantic import Field, ValidationError
+
+from tasks.clients.verdicts import error
+from tasks.words import faults_of
 
 
 class AlyxSettings(PrefectBaseSettings):
@@ -26,3 +30,15 @@ class AlyxSettings(PrefectBaseSettings):
     bytes_per_second: int | None = Field(default=None, ge=1, description="Speed limit of one connection.")
     reserve_bytes: int = Field(default=1_000_000_000, ge=0, description="Bytes that stay free on the disk.")
     partial_days: float = Field(default=14, gt=0, description="Days after which a partial nobody continues is removed.")
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read the settings as they are now.
+
+        Raises:
+            DownloadError: `settings`, with what is wrong with which one.
+        """
+        try:
+            return cls()
+        except ValidationError as failure:
+            raise error("settings", f"PREFECT_INTEGRATIONS_ALYX_...: {faults_of(failure)}.") from failure
