@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 #: A first start migrates a new database: 32 to 50 seconds on a slow machine.
 _START_SECONDS = 180
 _STOP_SECONDS = 15
+#: A server on a busy machine may be silent for a while; longer than that, it hangs.
+_BUSY_SECONDS = 60
 _HEALTH_SECONDS = 5
 #: The server records task runs one by one by default; in batches it needs a fifth of the CPU and lags a tenth as long.
 _TUNED = {
@@ -127,7 +129,7 @@ def start(say: Callable[[str], None]) -> LocalServer:
     state.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(state.with_suffix(".lock"), timeout=_START_SECONDS + _STOP_SECONDS):
         known = _known()
-        if known and known.process() and known.is_healthy():
+        if known and _found_again(known, say):
             return known
         return _launch(say)
 
@@ -141,13 +143,30 @@ def stop(say: Callable[[str], None]) -> bool:
         say("No local Prefect server runs.")
         return False
     say(f"Stopping the local Prefect server at {known.ui} ...")
-    family = [process, *process.children(recursive=True)]
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.terminate()
-    for survivor in psutil.wait_procs(family, timeout=_STOP_SECONDS)[1]:
-        survivor.kill()
+    _end(process)
     return True
+
+
+def _found_again(known: LocalServer, say: Callable[[str], None]) -> bool:
+    """Whether the server of the state file can be used; one that hangs is ended, so that none is left behind."""
+    process = known.process()
+    if process is None or known.is_healthy():
+        return process is not None
+    say(f"Waiting for the local Prefect server at {known.ui}, which is busy ...")
+    if _answers(known, _BUSY_SECONDS):
+        return True
+    _end(process)
+    return False
+
+
+def _end(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = [process, *process.children(recursive=True)]
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.terminate()
+        for survivor in psutil.wait_procs(family, timeout=_STOP_SECONDS)[1]:
+            survivor.kill()
 
 
 def _launch(say: Callable[[str], None]) -> LocalServer:
@@ -160,20 +179,22 @@ def _launch(say: Callable[[str], None]) -> LocalServer:
             command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True, env=_environment()
         )
     server = LocalServer(url, process.pid, psutil.Process(process.pid).create_time())
-    _wait_until_healthy(server, process, log)
+    if not _answers(server, _START_SECONDS):
+        process.kill()
+        raise error("prefect-server", f"What it said is in {log}.")
     _state_file().write_text(json.dumps(asdict(server)))
     say(f"The local Prefect server runs at {server.ui}; `prefect-alyx demo --stop` ends it.")
     return server
 
 
-def _wait_until_healthy(server: LocalServer, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
+def _answers(server: LocalServer, seconds: float) -> bool:
+    """Wait until a server answers; False when it ended, or the time is over."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.process():
         if server.is_healthy():
-            return
+            return True
         time.sleep(0.2)
-    process.kill()
-    raise error("prefect-server", f"What it said is in {log}.")
+    return False
 
 
 def _environment() -> dict[str, str]:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import PurePosixPath
 from urllib.parse import quote
 from uuid import UUID
 
 from tasks.clients.verdicts import error
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+#: Control characters, a separator of Windows, and halves of characters, which no server has in a name.
+_UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 
 def with_uuid(name: str, dataset_id: str | None) -> str:
     """Put the UUID before the last suffix, as ONE's `add_uuid_string` does; one that is there is replaced.
 
     `a.b.npy` becomes `a.b.<uuid>.npy`, `noext` becomes `noext.<uuid>` (reference: alyx-and-one 4).
+
+    Raises:
+        DownloadError: `not-addressable`: that is no UUID.
     """
     if dataset_id is None:
         return name
-    uuid = str(UUID(str(dataset_id)))
+    try:
+        uuid = str(UUID(str(dataset_id)))
+    except ValueError:
+        raise error("not-addressable", f"{dataset_id!r} is no dataset's id.") from None
     stem, dot, last = name.rpartition(".") if "." in name.lstrip(".") else (name, "", "")
     if _UUID.fullmatch(last):
         return f"{stem}.{uuid}"
@@ -33,13 +41,14 @@ def server_path(data_path: str, dataset_id: str | None) -> str:
     """The path on a server: checked, with the UUID in the name where one is given; raw, relative.
 
     Raises:
-        DownloadError: `bad-path` for an absolute path, `..`, a backslash or a control character.
+        DownloadError: `bad-path` for an absolute path, an empty part, `..`, a backslash or a control character;
+            `not-addressable` for an id that is none.
     """
-    path = PurePosixPath(data_path)
-    hostile = path.is_absolute() or not path.name or {"..", "."} & set(data_path.split("/"))
-    if hostile or "\\" in data_path or any(ord(character) < 32 for character in data_path):  # noqa: PLR2004
-        raise error("bad-path", f"It says {data_path!r}.")
-    return str(path.with_name(with_uuid(path.name, dataset_id)))
+    path = os.fspath(data_path)
+    if {"", ".", ".."} & set(path.split("/")) or _UNSPEAKABLE.search(path):
+        raise error("bad-path", f"It says {path!a}.")
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}{with_uuid(name, dataset_id)}"
 
 
 def encode(path: str) -> str:
