@@ -30,7 +30,7 @@ def canary(root: Path | None = None) -> PrefectState[list[Cost]]:
     Args:
         root: Where there is room for the file for a moment; by default the setting, then ONE's cache directory.
     """
-    settings = AlyxSettings()
+    settings = AlyxSettings.read()
     use_blocks(settings)
     alyx = AlyxClient()
     place, records = find_root(root, settings, alyx), repositories(alyx)
@@ -48,7 +48,7 @@ def canary(root: Path | None = None) -> PrefectState[list[Cost]]:
 @task(name="route", task_run_name="{label}", persist_result=False, cache_policy=NO_CACHE)
 def try_route(route: Route, repository: Json, root: Path, label: str) -> Cost:
     """Try one route, and emit what it cost as an event."""
-    settings = AlyxSettings()
+    settings = AlyxSettings.read()
     options = WireOptions(settings.attempts, settings.connect_seconds, settings.stall_seconds)
     cost = probe(route, repository, root, options, Pace())
     emit_event(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Exit codes; a script can tell what to do next.
 DONE, USAGE, FAILED, TEMPORARY, STOPPED = 0, 2, 3, 5, 7
+#: What the caller got wrong, though it stops a run as well.
+_MISUSE = ("selection", "settings", "no-root", "alyx-no-url")
 _EXIT = {Verdict.RETRY: TEMPORARY, Verdict.STOP_RUN: STOPPED}
 
 root_option = click.option(
@@ -47,7 +49,7 @@ def main() -> None:
         sys.exit(cli(standalone_mode=False) or DONE)
     except DownloadError as failure:
         say(f"prefect-alyx: {failure.reason}\n  {failure.next_step}")
-        sys.exit(_EXIT.get(failure.verdict, USAGE))
+        sys.exit(USAGE if failure.code in _MISUSE else _EXIT.get(failure.verdict, USAGE))
     except click.ClickException as misuse:
         misuse.show()
         sys.exit(USAGE)
@@ -73,14 +75,14 @@ def plan(root: Path | None, as_json: bool, **selected: Any) -> int:
     prefect-alyx plan --session-id 01390fcc-4f86-4707-8a3b-4d9309feb0a1
     prefect-alyx plan --lab cortexlab --dates 2024-03-01..2024-03-31 --json
     """
-    from tasks.preparing import prepare, require_space
+    from tasks.preparing import prepare, require_place
     from tasks.settings import AlyxSettings
     from tasks.wording import plan_lines
 
-    made = prepare(selection_from(selected), root, AlyxSettings())
+    made = prepare(selection_from(selected), root, AlyxSettings.read())
     for row in _planned(made) if as_json else plan_lines(made):
         click.echo(json.dumps(row) if as_json else row)
-    require_space(made)
+    require_place(made)
     return DONE
 
 
@@ -96,11 +98,8 @@ def fetch(root: Path | None, as_json: bool, **selected: Any) -> int:
     prefect-alyx fetch --selection mirror.yaml --root /data/alyx --json
     """
     from flows.fetching import fetch as run
-    from flows.local_server import prefect_api
 
-    selection = selection_from(selected)
-    with prefect_api(say):
-        return _show(run(selection, root), as_json)
+    return _show(run(selection_from(selected), root, say), as_json)
 
 
 @cli.command()
@@ -113,10 +112,8 @@ def retry(root: Path | None, as_json: bool) -> int:
     prefect-alyx retry --root /data/alyx
     """
     from flows.fetching import retry as run
-    from flows.local_server import prefect_api
 
-    with prefect_api(say):
-        return _show(run(root), as_json)
+    return _show(run(root, say), as_json)
 
 
 @cli.command()
@@ -138,11 +135,8 @@ def sync(root: Path | None, mode: Mode, as_json: bool, **selected: Any) -> int:
     prefect-alyx sync --lab cortexlab --mode all
     """
     from flows.fetching import sync as run
-    from flows.local_server import prefect_api
 
-    selection = selection_from(selected)
-    with prefect_api(say):
-        return _show(run(selection, root, mode), as_json)
+    return _show(run(selection_from(selected), root, mode, say), as_json)
 
 
 @cli.command()
@@ -162,10 +156,8 @@ def verify(root: Path | None, share: float, as_json: bool) -> int:
     prefect-alyx verify --root /data/alyx --share 0.1
     """
     from flows.fetching import verify as run
-    from flows.local_server import prefect_api
 
-    with prefect_api(say):
-        return _show(run(root, share), as_json)
+    return _show(run(root, share, say), as_json)
 
 
 def _show(fetched: Fetched, as_json: bool) -> int:
@@ -192,7 +184,7 @@ def tables(root: Path | None, to: Path | None) -> int:
     from tasks.settings import AlyxSettings
 
     alyx = AlyxClient()
-    place = find_root(root, AlyxSettings(), alyx)
+    place = find_root(root, AlyxSettings.read(), alyx)
     say(f"Tables of {write_tables(place, alyx, to):,} datasets lie in {to or place}.")
     return DONE
 
@@ -253,9 +245,12 @@ def demo(root: Path | None, serve: bool, faults: bool, stop: bool) -> int:
         from flows.fault_demo import fault_demo
 
         return fault_demo(say=say, show=click.echo)
+    from deployments.sandbox.full import FullLab
     from flows.demo import demo as run
 
-    return run(root, serve=serve, say=say, show=click.echo)
+    say("Starting a lab on loopback: Alyx, two file servers, S3, Globus, kachery ...")
+    with FullLab() as lab:
+        return run(lab, root, serve=serve, say=say, show=click.echo)
 
 
 def _planned(made: Plan) -> Iterator[Json]:

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deployments.sandbox.full import FullLab
 from deployments.sandbox.model import Fate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from deployments.sandbox.full import FullLab
+    from deployments.sandbox.lab import Lab
     from flows.fetched import Fetched
 
     Say = Callable[[str], None]
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 _FILE_SERVERS = ("http", "members", "s3")
 
 
-def demo(root: Path | None, *, serve: bool, say: Say, show: Say) -> int:
-    """Start the sandbox, download all of it twice, and compare every file with the truth.
+def demo(lab: FullLab | Lab, root: Path | None, *, serve: bool, say: Say, show: Say) -> int:
+    """Download all of a lab twice, and compare every file with the truth.
 
     Args:
+        lab: It runs.
         root: Where the files go, and stay; without it, a directory that is removed at the end.
         serve: Keep sandbox and Prefect's UI up until Ctrl-C.
         say: Talks to the person.
@@ -37,15 +39,14 @@ def demo(root: Path | None, *, serve: bool, say: Say, show: Say) -> int:
     Returns:
         0 when all is as planted, 1 otherwise.
     """
-    say("Starting a lab on loopback: Alyx, two file servers, S3, Globus, kachery ...")
-    with FullLab() as lab, environment(lab.environment()), _place(root) as place:
+    with environment(lab.environment()), _place(root) as place:
         return _Demo(lab, place, say, show).run(serve=serve)
 
 
 class _Demo:
     """One demonstration."""
 
-    def __init__(self, lab: FullLab, root: Path, say: Say, show: Say) -> None:
+    def __init__(self, lab: FullLab | Lab, root: Path, say: Say, show: Say) -> None:
         self.lab = lab
         self.root = root
         self.say = say
@@ -79,7 +80,7 @@ class _Demo:
         from tasks.wording import files, human_bytes
 
         self.say(f"{title} ...")
-        done = fetch(Selection.read({"everything": True, "revision_rule": "all"}), self.root)
+        done = fetch(Selection.read({"everything": True, "revision_rule": "all"}), self.root, self.say)
         self.show(f"\n{title}: {done.headline}")
         for (protocol, source), (count, size) in by_source(done.outcomes).items():
             self.show(f"  {protocol:8} {source:24} {files(count):>10} {human_bytes(size):>10}")
@@ -111,7 +112,7 @@ class _Demo:
         ]
 
     def _file_requests(self) -> int:
-        return sum(self.lab.lab.requests.count(server=server) for server in _FILE_SERVERS)
+        return sum(self.lab.requests.count(server=server) for server in _FILE_SERVERS)
 
     def _serve(self) -> None:
         self.say("The sandbox stays up; use it from another shell with:")

@@ -44,7 +44,7 @@ def download(
         root: Where the files go; by default the setting, then ONE's cache directory.
         plan: A saved plan instead of a selection; the run does exactly what it says.
     """
-    use_blocks(AlyxSettings())
+    use_blocks(AlyxSettings.read())
     frozen = Plan.load(plan) if plan else plan_download(selection or Selection.read({}), root)
     asked: Json = selection.model_dump(mode="json") if selection else {}
     return conclude(run_plan(frozen, plan or frozen.save(), asked))
@@ -55,6 +55,6 @@ def plan_download(selection: Selection, root: Path | None = None) -> Plan:
     """Make the plan, and refuse one that does not fit."""
     log = get_run_logger()
     with alyx_slot(log.info):
-        made = prepare(selection, root, AlyxSettings())
+        made = prepare(selection, root, AlyxSettings.read())
     log.info(plan_line(made))
     return has_room(made)

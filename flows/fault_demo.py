@@ -62,12 +62,10 @@ def _path(lab: Lab, dataset_id: str) -> str:
 
 def _fetch(datasets: list[str], root: Path, say: Callable[[str], None]) -> Fetched:
     from flows.fetching import fetch
-    from flows.local_server import prefect_api
     from tasks.selection import Selection
 
-    with prefect_api(say):
-        say("Downloading through every fault of the matrix ...")
-        return fetch(Selection.read({"dataset_ids": datasets, "protocols": ["http"]}), root)
+    say("Downloading through every fault of the matrix ...")
+    return fetch(Selection.read({"dataset_ids": datasets, "protocols": ["http"]}), root, say)
 
 
 def _judge(lab: Lab, server: FaultServer, done: Fetched, dataset: str, name: str, fault: Fault) -> tuple[str, bool]:

@@ -23,18 +23,20 @@ class Fetched:
     """A run that ended.
 
     Attributes:
-        plan: What was to be done.
+        plan: What was to be done; None where there was nothing to ask for.
         summary: The numbers.
         outcomes: What became of each transfer, the planned skips and the present files included.
     """
 
-    plan: Plan
+    plan: Plan | None
     summary: Summary
     outcomes: tuple[Outcome, ...]
 
     @property
     def is_settled(self) -> bool:
         """Whether the ledger now knows what became of every transfer of the plan."""
+        if self.plan is None:
+            return True
         planned = sum(batch.files for batch in self.plan.batches) + self.plan.present.files + self.plan.skipped
         return not self.summary.stopped and self.summary.files == planned
 

@@ -10,70 +10,89 @@ from typing import TYPE_CHECKING, Any
 
 from flows.download import download
 from flows.fetched import Fetched, StoppedError
+from flows.local_server import prefect_api
 from flows.mirror import mirror
 from flows.verify import verify as verify_flow
 from tasks.clients.verdicts import DownloadError, error
 from tasks.ledger import Ledger
-from tasks.model import Outcome, State
-from tasks.preparing import failed_before, prepare, require_space
+from tasks.model import Outcome, State, Summary
+from tasks.preparing import failed_before, prepare, require_place
 from tasks.settings import AlyxSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prefect.client.schemas.objects import State as PrefectState
 
     from tasks.mirroring import Mode
     from tasks.planfile import Plan
     from tasks.selection import Selection
 
+    Say = Callable[[str], None]
 
-def fetch(selection: Selection, root: Path | None) -> Fetched:
+
+def fetch(selection: Selection, root: Path | None, say: Say) -> Fetched:
     """Plan, and run what is planned.
+
+    Args:
+        selection: Which datasets.
+        root: Where the files go.
+        say: Talks to the person.
 
     Raises:
         DownloadError: when the run cannot begin, or dies.
     """
-    return run(prepare(selection, root, AlyxSettings()), selection)
+    return run(prepare(selection, root, AlyxSettings.read()), selection, say)
 
 
-def retry(root: Path | None) -> Fetched:
+def retry(root: Path | None, say: Say) -> Fetched:
     """Fetch what failed before, also what rests because another try hardly mends it.
 
     Raises:
-        DownloadError: `nothing-failed`, or when the run cannot begin, or dies.
+        DownloadError: when the run cannot begin, or dies.
     """
-    selection = failed_before(root, AlyxSettings())
-    return run(prepare(selection, root, AlyxSettings(), rest=timedelta()), selection)
+    settings = AlyxSettings.read()
+    selection = failed_before(root, settings)
+    if selection is None:
+        say("No file failed before.")
+        return Fetched(None, Summary(), ())
+    return run(prepare(selection, root, settings, rest=timedelta()), selection, say)
 
 
-def sync(selection: Selection, root: Path | None, mode: Mode) -> Fetched:
+def sync(selection: Selection, root: Path | None, mode: Mode, say: Say) -> Fetched:
     """Mirror once, in this process.
 
     Raises:
         DownloadError: when the run cannot begin, or dies.
     """
-    return _fetched(mirror(selection, root, mode, return_state=True))
+    with prefect_api(say):
+        return _fetched(mirror(selection, root, mode, return_state=True))
 
 
-def verify(root: Path | None, share: float) -> Fetched:
+def verify(root: Path | None, share: float, say: Say) -> Fetched:
     """Scrub a share of the tree, in this process.
 
     Raises:
         DownloadError: when the run cannot begin, or dies.
     """
-    return _fetched(verify_flow(root, share, return_state=True))
+    with prefect_api(say):
+        return _fetched(verify_flow(root, share, return_state=True))
 
 
-def run(plan: Plan, selection: Selection) -> Fetched:
+def run(plan: Plan, selection: Selection, say: Say) -> Fetched:
     """Run the flow on a plan in this process.
 
+    Everything that can be wrong with the plan shows before a Prefect server is started for it.
+
     Raises:
-        DownloadError: `no-space`, or why the run died.
+        DownloadError: `no-space`, `read-only` or `bad-root`, a row of the Prefect API's, or why the run died.
     """
-    require_space(plan)
+    require_place(plan)
     path = plan.save()
     with closing(Ledger.open(Path(plan.root))) as ledger:
         ledger.confirm(plan.present_files)  # a saved plan does not name them
-    done = _fetched(download(selection, plan=path, return_state=True))
+    with prefect_api(say):
+        done = _fetched(download(selection, plan=path, return_state=True))
     present = (Outcome(dataset, where, State.PRESENT) for dataset, where in plan.present_files.items())
     return replace(done, plan=plan, outcomes=(*done.outcomes, *present))
 

@@ -17,9 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import psutil
 import requests
 from filelock import FileLock
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from tasks.clients.verdicts import error
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 #: A first start migrates a new database: 32 to 50 seconds on a slow machine.
 _START_SECONDS = 180
 _STOP_SECONDS = 15
+#: A server on a busy machine may be silent for a while; longer than that, it hangs.
+_BUSY_SECONDS = 60
 _HEALTH_SECONDS = 5
 #: The server records task runs one by one by default; in batches it needs a fifth of the CPU and lags a tenth as long.
 _TUNED = {
@@ -84,15 +88,39 @@ def prefect_api(say: Callable[[str], None]) -> Iterator[str]:
         The API's URL.
 
     Raises:
-        DownloadError: `prefect-server`, when no server comes up.
+        DownloadError: `prefect-server`, when no server comes up; `prefect-api` or `prefect-login`, when the
+            configured one cannot be used, or goes away meanwhile.
     """
     configured = get_current_settings().api.url
     if configured:
-        yield str(configured)
+        with _told(configured):
+            _check()
+            yield configured
         return
     server = start(say)
-    with temporary_settings(updates={PREFECT_API_URL: server.url}):
+    with _told(server.url), temporary_settings(updates={PREFECT_API_URL: server.url}):
         yield server.url
+
+
+def _check() -> None:
+    """Ask the API for its version, as Prefect does before a run; it wraps what goes wrong."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.raise_for_api_version_mismatch()
+        except RuntimeError as failure:
+            raise failure.__cause__ or error("prefect-api", f"{failure}.") from failure
+
+
+@contextlib.contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Turn what Prefect's client raises into the errors of the table."""
+    try:
+        yield
+    except httpx.HTTPError as failure:
+        refused = isinstance(failure, httpx.HTTPStatusError) and failure.response.status_code in (401, 403)
+        said = str(failure).splitlines()[0].rstrip(".")
+        code = "prefect-login" if refused else "prefect-api"
+        raise error(code, f"{httpx.URL(url).copy_with(userinfo=b'')}: {said}.") from failure
 
 
 def start(say: Callable[[str], None]) -> LocalServer:
@@ -101,7 +129,7 @@ def start(say: Callable[[str], None]) -> LocalServer:
     state.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(state.with_suffix(".lock"), timeout=_START_SECONDS + _STOP_SECONDS):
         known = _known()
-        if known and known.process() and known.is_healthy():
+        if known and _found_again(known, say):
             return known
         return _launch(say)
 
@@ -115,13 +143,30 @@ def stop(say: Callable[[str], None]) -> bool:
         say("No local Prefect server runs.")
         return False
     say(f"Stopping the local Prefect server at {known.ui} ...")
-    family = [process, *process.children(recursive=True)]
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.terminate()
-    for survivor in psutil.wait_procs(family, timeout=_STOP_SECONDS)[1]:
-        survivor.kill()
+    _end(process)
     return True
+
+
+def _found_again(known: LocalServer, say: Callable[[str], None]) -> bool:
+    """Whether the server of the state file can be used; one that hangs is ended, so that none is left behind."""
+    process = known.process()
+    if process is None or known.is_healthy():
+        return process is not None
+    say(f"Waiting for the local Prefect server at {known.ui}, which is busy ...")
+    if _answers(known, _BUSY_SECONDS):
+        return True
+    _end(process)
+    return False
+
+
+def _end(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = [process, *process.children(recursive=True)]
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.terminate()
+        for survivor in psutil.wait_procs(family, timeout=_STOP_SECONDS)[1]:
+            survivor.kill()
 
 
 def _launch(say: Callable[[str], None]) -> LocalServer:
@@ -139,20 +184,22 @@ def _launch(say: Callable[[str], None]) -> LocalServer:
             env=_environment(url),
         )
     server = LocalServer(url, process.pid, psutil.Process(process.pid).create_time())
-    _wait_until_healthy(server, process, log)
+    if not _answers(server, _START_SECONDS):
+        process.kill()
+        raise error("prefect-server", f"What it said is in {log}.")
     _state_file().write_text(json.dumps(asdict(server)))
     say(f"The local Prefect server runs at {server.ui}; `prefect-alyx demo --stop` ends it.")
     return server
 
 
-def _wait_until_healthy(server: LocalServer, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
+def _answers(server: LocalServer, seconds: float) -> bool:
+    """Wait until a server answers; False when it ended, or the time is over."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.process():
         if server.is_healthy():
-            return
+            return True
         time.sleep(0.2)
-    process.kill()
-    raise error("prefect-server", f"What it said is in {log}.")
+    return False
 
 
 def _environment(url: str) -> dict[str, str]:

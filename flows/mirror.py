@@ -44,7 +44,7 @@ def mirror(selection: Selection, root: Path | None = None, mode: Mode = "changed
         mode: changed: what changed since the last complete run, and what failed before; failed: only what failed
             before; all: every dataset of the selection is looked at.
     """
-    use_blocks(AlyxSettings())
+    use_blocks(AlyxSettings.read())
     work = plan_mirror(selection, root, mode)
     fetched = run_plan(work.plan, work.plan.save(), selection.model_dump(mode="json"))
     if mode != "failed" and fetched.is_settled:
@@ -57,7 +57,7 @@ def plan_mirror(selection: Selection, root: Path | None, mode: Mode) -> Mirrorin
     """Ask Alyx what is due, and plan it."""
     log = get_run_logger()
     with alyx_slot(log.info):
-        work = prepare_mirror(selection, root, mode, AlyxSettings())
+        work = prepare_mirror(selection, root, mode, AlyxSettings.read())
     log.info("Settled until: %s. %s", work.watermark.read() or "nothing yet", plan_line(work.plan))
     has_room(work.plan)
     return work

@@ -51,7 +51,7 @@ def selection_from(given: dict[str, Any]) -> Selection:
     """
     file = given.pop("selection")
     fields = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items() if value}
-    return Selection.read({**(fields_of(file) if file else {}), **fields})
+    return Selection.read({**(fields_of(file) if file else {}), **fields}, str(file or ""))
 
 
 def _option(name: str, field: FieldInfo) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -18,7 +18,7 @@ from flows.fetched import Fetched, StoppedError
 from tasks.clients.verdicts import DownloadError
 from tasks.downloading import download_batch, finished, running
 from tasks.model import Outcome, State, Summary
-from tasks.preparing import require_space
+from tasks.preparing import require_place
 from tasks.reporting import Progress, report, report_full, tolerant
 from tasks.settings import AlyxSettings
 from tasks.telling import tell_alyx
@@ -50,7 +50,7 @@ class Batch(Protocol):
 
 def batch_runner() -> TaskRunner[Any]:
     """The threads that a flow gives its batches."""
-    return cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=AlyxSettings().batches_at_once))
+    return cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=AlyxSettings.read().batches_at_once))
 
 
 def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch) -> Fetched:
@@ -85,7 +85,7 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch)
 
 def _tell(run: Run, plan: Plan, summary: Summary, outcomes: list[Outcome]) -> None:
     """Report: to Alyx where that is wanted; to people as artifacts, an event, and in the log what they should know."""
-    remarks = [*run.switchboard.remarks(), *tell_alyx(outcomes, run.mismatched, run.tree, AlyxSettings())]
+    remarks = [*run.switchboard.remarks(), *tell_alyx(outcomes, run.mismatched, run.tree, AlyxSettings.read())]
     for remark in remarks:
         get_run_logger().warning(remark)
     report(plan, summary, outcomes, remarks)
@@ -98,7 +98,7 @@ def has_room(plan: Plan) -> Plan:
         DownloadError: `no-space`.
     """
     try:
-        require_space(plan)
+        require_place(plan)
     except DownloadError as failure:
         report_full(plan.root, str(failure))
         raise

@@ -33,7 +33,7 @@ def verify(root: Path | None = None, share: Share = 0.15) -> PrefectState[Fetche
         root: The tree; by default the setting, then ONE's cache directory.
         share: Share of all proven bytes that is read; 0.15 a week is the whole tree in seven weeks.
     """
-    use_blocks(AlyxSettings())
+    use_blocks(AlyxSettings.read())
     plan = plan_scrub(root, share)
     return conclude(run_plan(plan, plan.save(), {"verify": share}, scrub_batch))
 
@@ -43,6 +43,6 @@ def plan_scrub(root: Path | None, share: float) -> Plan:
     """Choose what is read."""
     log = get_run_logger()
     with alyx_slot(log.info):
-        plan = prepare_scrub(root, share, AlyxSettings())
+        plan = prepare_scrub(root, share, AlyxSettings.read())
     log.info(plan_line(plan))
     return has_room(plan)

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from tasks.clients.seams import Disk
-from tasks.clients.verdicts import os_error
+from tasks.clients.verdicts import error, os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,11 +35,28 @@ def free_bytes(root: Path, disk: Disk | None = None) -> int:
     """Return the free bytes of the file system that holds the root, or will hold it once it is made.
 
     Raises:
-        DownloadError: `read-only`, `name-too-long` or `local-io`: the root cannot be reached.
+        DownloadError: `read-only`, `name-too-long` or `local-io`: the way to the root cannot be looked at.
     """
+    return (disk or Disk()).free(_ground(root))
+
+
+def require_writable(root: Path) -> None:
+    """Refuse a root that cannot be written, or cannot be made; nothing is tried, only asked.
+
+    Raises:
+        DownloadError: `bad-root` or `read-only`.
+    """
+    ground = _ground(root)
+    if not ground.is_dir():
+        raise error("bad-root", f"{root}: {ground} is no directory.")
+    if not os.access(ground, os.W_OK | os.X_OK):
+        raise error("read-only", f"{root}: no file can be made in {ground}.")
+
+
+def _ground(root: Path) -> Path:
+    """The root, or what is there of the way to it."""
     try:
-        there = next(place for place in (root.absolute(), *root.absolute().parents) if place.exists())
-        return (disk or Disk()).free(there)
+        return next(place for place in (root.absolute(), *root.absolute().parents) if place.exists())
     except OSError as failure:
         raise os_error(failure, root) from failure
 

@@ -159,7 +159,7 @@ def running(id: str, root: Path, pace: Pace | None = None) -> Run:  # noqa: A002
     """Return this process's part of a run; batches of one process share clients, ledger and stop signal."""
     with _RUNS_LOCK:
         if id not in _RUNS:
-            _RUNS[id] = Run.open(id, root, repositories(AlyxClient()), AlyxSettings(), pace or Pace())
+            _RUNS[id] = Run.open(id, root, repositories(AlyxClient()), AlyxSettings.read(), pace or Pace())
         return _RUNS[id]
 
 

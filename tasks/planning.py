@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from tasks.claims import refusals
 from tasks.clients.paths import safe_path
 from tasks.clients.proof import Expected
-from tasks.clients.verdicts import DownloadError, error
+from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.model import Skip, Source, Transfer
 from tasks.planfile import Lines, Plan, Share, Spool, Total, line
 
@@ -155,7 +155,9 @@ class _Draft:
     def _want(self, dataset: Dataset, stands: Standing) -> None:
         try:
             sources = self._sources(dataset)
-        except DownloadError:
+        except DownloadError as refusal:
+            if refusal.verdict is Verdict.STOP_RUN:
+                raise
             if stands is Standing.FETCH:
                 raise
             sources = ()  # what lies on disk may still be proven

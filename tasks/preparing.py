@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.alyx import AlyxClient
@@ -11,7 +12,7 @@ from tasks.catalogue import repositories, still_there
 from tasks.clients import PROC_PRECEDENCE, DownloadClient, client_class, client_for
 from tasks.clients.one_files import cache_dir
 from tasks.clients.verdicts import error
-from tasks.disk import free_bytes, look
+from tasks.disk import free_bytes, look, require_writable
 from tasks.ledger import Ledger
 from tasks.listing import Listing, listing
 from tasks.planfile import Plan, Space
@@ -98,12 +99,13 @@ def _router(selection: Selection, records: dict[str, Json]) -> Router:
     )
 
 
-def require_space(plan: Plan) -> None:
-    """Refuse a plan that does not fit.
+def require_place(plan: Plan) -> None:
+    """Refuse a plan whose root cannot take it.
 
     Raises:
-        DownloadError: `no-space`, with what is needed and what is free.
+        DownloadError: `bad-root` or `read-only`; `no-space`, with what is needed and what is free.
     """
+    require_writable(Path(plan.root))
     space = plan.space
     if not space.fits:
         detail = f"{plan.root}: {human_bytes(space.needed)} are needed, {human_bytes(space.free)} are free."
@@ -142,18 +144,16 @@ class Addresses:
         return self._clients[key].address_of(path, dataset.id, digest=dataset.digest, json=json)
 
 
-def failed_before(root: Path | None, settings: AlyxSettings) -> Selection:
-    """Select the datasets whose last attempt failed, and that Alyx still has.
+def failed_before(root: Path | None, settings: AlyxSettings) -> Selection | None:
+    """Select the datasets whose last attempt failed, and that Alyx still has; None where there are none.
 
     Raises:
-        DownloadError: `nothing-failed`.
+        DownloadError: `no-root`, or when the ledger cannot answer.
     """
     alyx = AlyxClient()
     place = find_root(root, settings, alyx)
     failed = still_there(alyx, [failure.dataset for failure in Ledger.read_only(place).failed()])
-    if not failed:
-        raise error("nothing-failed", f"{place}.")
-    return Selection.read({"dataset_ids": sorted(failed)})
+    return Selection.read({"dataset_ids": sorted(failed)}) if failed else None
 
 
 def configured() -> list[str]:

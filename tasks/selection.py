@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from tasks.clients.verdicts import error
-from tasks.words import did_you_mean
+from tasks.words import did_you_mean, faults_of
 
 T = TypeVar("T")
 Qc = Literal["NOT_SET", "PASS", "WARNING", "FAIL", "CRITICAL"]
@@ -212,7 +212,7 @@ class Selection(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as failure:
-            raise error("selection", f"{where}{': ' if where else ''}{_explained(failure)}.") from failure
+            raise error("selection", f"{where}{': ' if where else ''}{faults_of(failure)}.") from failure
 
     @classmethod
     def from_yaml(cls, path: Path) -> Self:
@@ -232,11 +232,20 @@ def fields_of(path: Path) -> dict[str, Any]:
     """
     try:
         fields = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  (a SafeLoader)
-    except (OSError, UnicodeError, yaml.YAMLError) as failure:
+    except yaml.YAMLError as failure:
+        raise error("selection", f"{path} cannot be read: {_yaml_fault(failure)}.") from failure
+    except (OSError, UnicodeError) as failure:
         raise error("selection", f"{path} cannot be read: {failure}.") from failure
     if not isinstance(fields, dict):
         raise error("selection", f"{path} holds no fields with values.")
     return fields
+
+
+def _yaml_fault(failure: yaml.YAMLError) -> str:
+    """What is wrong and in which line, without the drawing that PyYAML makes of it."""
+    if isinstance(failure, yaml.MarkedYAMLError) and failure.problem_mark:
+        return f"line {failure.problem_mark.line + 1}: {failure.problem}"
+    return " ".join(str(failure).split())
 
 
 class _Loader(yaml.SafeLoader):
@@ -254,13 +263,3 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as failure:
         raise ValueError(f"{pattern!r} is no regular expression: {failure}") from None
-
-
-def _explained(failure: ValidationError) -> str:
-    """All faults in one line; pydantic's own text has several lines for each."""
-    return "; ".join(_fault(fault["loc"], fault["msg"]) for fault in failure.errors(include_url=False))
-
-
-def _fault(place: tuple[int | str, ...], message: str) -> str:
-    words = message.removeprefix("Value error, ")
-    return f"{'.'.join(map(str, place))}: {words}" if place else words

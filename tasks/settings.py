@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
-from pydantic import Field
+from pydantic import Field, ValidationError
+
+from tasks.clients.verdicts import error
+from tasks.words import faults_of
 
 #: Who names the datasets of a selection.
 Catalogue = Literal["auto", "rest", "tables"]
@@ -42,3 +45,15 @@ class AlyxSettings(PrefectBaseSettings):
     )
     credentials_block: str = Field(default="", description="Name of an `Alyx Credentials` block to log in with.")
     params_block: str = Field(default="", description="Name of an `Alyx Remote Params` block to lay down for ONE.")
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read the settings as they are now.
+
+        Raises:
+            DownloadError: `settings`, with what is wrong with which one.
+        """
+        try:
+            return cls()
+        except ValidationError as failure:
+            raise error("settings", f"PREFECT_INTEGRATIONS_ALYX_...: {faults_of(failure)}.") from failure

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tasks.clients import PROC_PRECEDENCE, protocol_name
-from tasks.clients.verdicts import DownloadError, error
+from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.model import Source
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ class Router:
                 try:
                     found[self._source(attempt, dataset)] = None
                 except DownloadError as refusal:
+                    if refusal.verdict is Verdict.STOP_RUN:
+                        raise
                     objection = refusal.reason
             if objection:
                 refused[objection].append(attempt.repository)

@@ -94,6 +94,8 @@ def headline(summary: Summary) -> str:
         return f"{summary.failed:,} of {files(summary.files)} failed"
     if summary.published:
         return f"{files(summary.published)} published, {human_bytes(summary.bytes)}"
+    if not summary.files:
+        return "Nothing to do: no dataset is meant"
     return "Nothing to do: what can be had is there, and proven"
 
 

@@ -1,4 +1,4 @@
-"""Hints for misspelt words."""
+"""Words for people who mistyped something: hints, and what is wrong with which value."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from pydantic import ValidationError
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
@@ -23,3 +25,13 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     shown = sorted(by_form.values())[:20]
     more = ", ..." if len(by_form) > len(shown) else ""
     return f" (known are {', '.join(shown)}{more})" if shown else ""
+
+
+def faults_of(failure: ValidationError) -> str:
+    """Return all faults in one line; pydantic's own text has several lines for each."""
+    return "; ".join(_fault(fault["loc"], fault["msg"]) for fault in failure.errors(include_url=False))
+
+
+def _fault(place: tuple[int | str, ...], message: str) -> str:
+    words = message.removeprefix("Value error, ")
+    return f"{'.'.join(map(str, place))}: {words}" if place else words

@@ -303,7 +303,7 @@ def test_a_root_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DownloadError) as refusal:
         Ledger.open(tmp_path / "file")
-    assert refusal.value.code == "target"
+    assert refusal.value.code == "bad-root"
 
 
 @pytest.mark.parametrize("opening", [Ledger.open, Ledger.read_only])

@@ -14,6 +14,7 @@ from deployments.sandbox.lab import Lab
 from deployments.sandbox.model import Fate
 
 if TYPE_CHECKING:
+    from deployments.sandbox.journal import Journal
     from deployments.sandbox.model import Truth
 
 #: The servers that the manifest is asked for.
@@ -53,6 +54,11 @@ class FullLab:
     def __exit__(self, *_: object) -> None:
         """Stop everything."""
         self._stack.close()
+
+    @property
+    def requests(self) -> Journal:
+        """What the lab's own servers were asked."""
+        return self.lab.requests
 
     def _only_in_kachery(self) -> None:
         """Take the dataset that Alyx knows by its SHA-1 off all other servers."""

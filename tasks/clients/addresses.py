@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import lru_cache
 from urllib.parse import quote
@@ -10,9 +11,8 @@ from uuid import UUID
 from tasks.clients.verdicts import error
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
-
-_DOTS = frozenset({".", ".."})
-_HOSTILE = re.compile(r"[\x00-\x1f\\]")
+#: Control characters, a separator of Windows, and halves of characters, which no server has in a name.
+_UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 
 @lru_cache(maxsize=64)  # a dataset's sources are addressed one after another
@@ -24,10 +24,16 @@ def with_uuid(name: str, dataset_id: str | None) -> str:
     """Put the UUID before the last suffix, as ONE's `add_uuid_string` does; one that is there is replaced.
 
     `a.b.npy` becomes `a.b.<uuid>.npy`, `noext` becomes `noext.<uuid>` (reference: alyx-and-one 4).
+
+    Raises:
+        DownloadError: `not-addressable`: that is no UUID.
     """
     if dataset_id is None:
         return name
-    uuid = _uuid(str(dataset_id))
+    try:
+        uuid = _uuid(str(dataset_id))
+    except ValueError:
+        raise error("not-addressable", f"{dataset_id!r} is no dataset's id.") from None
     stem, dot, last = name.rpartition(".") if "." in name.lstrip(".") else (name, "", "")
     if _UUID.fullmatch(last):
         return f"{stem}.{uuid}"
@@ -41,12 +47,14 @@ def server_path(data_path: str, dataset_id: str | None) -> str:
     """The path on a server: checked, with the UUID in the name where one is given; raw, relative.
 
     Raises:
-        DownloadError: `bad-path` for an absolute path, `..`, a backslash or a control character.
+        DownloadError: `bad-path` for an absolute path, an empty part, `..`, a backslash or a control character;
+            `not-addressable` for an id that is none.
     """
-    parts = [part for part in data_path.split("/") if part]
-    if not parts or data_path[0] == "/" or _DOTS & set(parts) or _HOSTILE.search(data_path):
-        raise error("bad-path", f"It says {data_path!r}.")
-    return "/".join((*parts[:-1], with_uuid(parts[-1], dataset_id)))
+    path = os.fspath(data_path)
+    if {"", ".", ".."} & set(path.split("/")) or _UNSPEAKABLE.search(path):
+        raise error("bad-path", f"It says {path!a}.")
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}{with_uuid(name, dataset_id)}"
 
 
 def encode(path: str) -> str:

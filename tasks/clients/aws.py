@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -24,8 +25,6 @@ from tasks.clients.verdicts import error
 from tasks.clients.wire import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
 
@@ -51,7 +50,8 @@ class AwsClient(StreamingClient):
         pace: Pace | None = None,
     ) -> None:
         super().__init__(repository, params, options, pace)
-        self._settings = {**(params or store.profile("aws") or {}), **_object(repository.get("json"))}
+        profile = store.profile("aws") if params is None else params
+        self._settings = {**_texts(profile), **_texts(repository.get("json"))}
 
     def to_address(self, data_path: str, dataset_id: str | None = None) -> str:
         """Return `s3://bucket/key` of a registered path, the key percent-encoded.
@@ -74,7 +74,7 @@ class AwsClient(StreamingClient):
         try:
             return self._store.request(bucket, quote(unquote(key), safe="/~"))
         except (botocore.exceptions.BotoCoreError, ValueError) as failure:
-            raise error("not-addressable", f"{file_address}: {failure}") from failure
+            raise error("not-addressable", f"{file_address}: {' '.join(str(failure).split())}.") from failure
 
     @property
     def has_credentials(self) -> bool:
@@ -98,14 +98,28 @@ class AwsClient(StreamingClient):
 
     def _connect(self) -> _Store:
         """Find endpoint and keys: Alyx's keys; else none for a public bucket (ONE's rule); else as boto3 finds them."""
+        try:
+            return self._connected()
+        except botocore.exceptions.ProfileNotFound as failure:
+            raise error("bad-params", f"{failure} (profile_name in `aws.default`, or AWS_PROFILE).") from failure
+        except botocore.exceptions.BotoCoreError as failure:
+            raise error("not-addressable", f"Repository {self.repository.get('name')}: {failure}.") from failure
+        except ValueError as failure:  # boto3's word for an endpoint that is no address
+            detail = f"{failure} (endpoint_url in `aws.default`, or AWS_ENDPOINT_URL_S3)."
+            raise error("bad-params", detail) from failure
+
+    def _connected(self) -> _Store:
         settings = self._settings
+        key, secret = settings.get("Access key ID") or None, settings.get("Secret access key") or None
+        if bool(key) != bool(secret):
+            raise error("not-addressable", f"Repository {self.repository.get('name')} has one of S3's two keys only.")
         session = boto3.Session(
-            aws_access_key_id=settings.get("Access key ID") or None,
-            aws_secret_access_key=settings.get("Secret access key") or None,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
             region_name=settings.get("region_name") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
             profile_name=settings.get("profile_name") or None,
         )
-        public = "public" in str(settings.get("bucket_name", "")) and not settings.get("Access key ID")
+        public = "public" in settings.get("bucket_name", "") and not key
         found = None if public else session.get_credentials()
         config = Config(signature_version=UNSIGNED)
         return _Store(session.client("s3", config=config, endpoint_url=settings.get("endpoint_url") or None), found)
@@ -138,6 +152,7 @@ class _Store:
         return self._buckets[bucket]
 
 
-def _object(value: object) -> Mapping[str, Any]:
-    """Alyx's json field where it is an object; old rows hold a string or null."""
-    return value if isinstance(value, dict) else {}
+def _texts(value: object) -> dict[str, str]:
+    """The fields of a profile or of Alyx's json, which may also be null or a string, and whose values may be null."""
+    fields = value.items() if isinstance(value, Mapping) else ()
+    return {str(name): str(field) for name, field in fields if field is not None}

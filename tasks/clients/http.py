@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
+from requests.utils import requote_uri
 
 from tasks.clients import one_files, profiles, store
 from tasks.clients.addresses import encode, names_carry_uuid, server_path
@@ -51,7 +52,7 @@ class HttpClient(StreamingClient):
         if not root:
             raise error("not-addressable", f"Repository {self.repository.get('name')} has no data_url.")
         dataset_id = dataset_id if names_carry_uuid(self.repository.get("globus_is_personal")) else None
-        return f"{root.rstrip('/')}/{encode(server_path(data_path, dataset_id))}"
+        return f"{requote_uri(root.rstrip('/'))}/{encode(server_path(data_path, dataset_id))}"
 
     def request(self, file_address: str) -> Request:
         """Return the address, with the login of the repository's server where one is known."""

@@ -107,6 +107,7 @@ def data_login(alyx_url: str, data_url: str) -> tuple[str, str] | None:
     return user, password
 
 
+@as_download_error()
 def hosts() -> list[str]:
     """The Alyx hosts that ONE knows here, as client keys."""
     return list(_client_map(shared_json.read(_caches_file()) or {}))

@@ -49,12 +49,14 @@ class Tree:
         """Make the root and our own directory, the latter for this user only.
 
         Raises:
-            DownloadError: `read-only`, `disk-full` or `target`.
+            DownloadError: `bad-root`, `read-only` or `disk-full`.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             (self.root / OURS).mkdir(mode=0o700, exist_ok=True)
             self.partials.mkdir(mode=0o700, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as failure:
+            raise error("bad-root", f"{failure.filename}: {failure.strerror}.") from failure
         except OSError as failure:
             raise os_error(failure, self.root) from failure
 

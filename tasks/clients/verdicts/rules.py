@@ -196,8 +196,8 @@ RULES: dict[str, Rule] = {
         "Run `prefect-alyx setup` for the protocol, or leave it out of the precedence.",
     ),
     "params-file": _row(
-        "NEXT_SOURCE",
-        "SOURCE",
+        "STOP_RUN",
+        "RUN",
         "A params file of ONE cannot be used.",
         "Do what the message says, or run `prefect-alyx setup` for the protocol.",
     ),
@@ -208,8 +208,8 @@ RULES: dict[str, Rule] = {
         "Nothing to do now; if it stays, end the process that hangs.",
     ),
     "bad-params": _row(
-        "NEXT_SOURCE",
-        "SOURCE",
+        "STOP_RUN",
+        "RUN",
         "A parameter cannot be used.",
         "Correct the field that the message names; `prefect-alyx setup` asks for each one.",
     ),
@@ -254,11 +254,17 @@ RULES: dict[str, Rule] = {
         "Nobody says where the files go.",
         "Give `--root`, or set PREFECT_INTEGRATIONS_ALYX_ROOT.",
     ),
-    "nothing-failed": _row(
-        "SKIP_FILE",
-        "FILE",
-        "The ledger knows of no file that failed.",
-        "Nothing to do.",
+    "bad-root": _row(
+        "STOP_RUN",
+        "RUN",
+        "The root is no directory and cannot be made one.",
+        "Give another `--root`, or move away what stands in its place.",
+    ),
+    "settings": _row(
+        "STOP_RUN",
+        "RUN",
+        "A setting cannot be used.",
+        "Correct it in the environment or in Prefect's profile; `prefect config view` shows where it comes from.",
     ),
     "run-died": _row(
         "RETRY",
@@ -289,6 +295,18 @@ RULES: dict[str, Rule] = {
         "FILE",
         "The file on disk is not what it was proven to be.",
         "Nothing to do: the bytes are in quarantine, the next run fetches it anew. If more follow, check the disk.",
+    ),
+    "prefect-api": _row(
+        "RETRY",
+        "RUN",
+        "The Prefect API cannot be used.",
+        "Start that server, or correct PREFECT_API_URL; without it, a local server is started. Nothing is lost.",
+    ),
+    "prefect-login": _row(
+        "STOP_RUN",
+        "RUN",
+        "The Prefect API refuses this client.",
+        "Set PREFECT_API_KEY (Prefect Cloud) or PREFECT_API_AUTH_STRING, or correct PREFECT_API_URL.",
     ),
     # --- the plan and the ledger ------------------------------------------------------------------
     "bad-plan": _row(
