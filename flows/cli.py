@@ -69,10 +69,10 @@ def cli() -> None:
 @root_option
 @json_option
 def plan(root: Path | None, as_json: bool, **selected: Any) -> int:
-    r"""Say what would be downloaded, from where, and what not and why. Touches nothing.
+    """Say what would be downloaded, from where, and what not and why. Touches nothing.
 
     \b
-    prefect-alyx plan --session-id 01390fcc-4f86-4707-8a3b-4d9309feb0a1
+    prefect-alyx plan --session 01390fcc-4f86-4707-8a3b-4d9309feb0a1
     prefect-alyx plan --lab cortexlab --dates 2024-03-01..2024-03-31 --json
     """
     from tasks.preparing import prepare, require_place
@@ -91,10 +91,10 @@ def plan(root: Path | None, as_json: bool, **selected: Any) -> int:
 @root_option
 @json_option
 def fetch(root: Path | None, as_json: bool, **selected: Any) -> int:
-    r"""Download, prove and publish the files of a selection; again and again, it resumes and converges.
+    """Download, prove and publish the files of a selection; again and again, it resumes and converges.
 
     \b
-    prefect-alyx fetch --session-id 01390fcc-4f86-4707-8a3b-4d9309feb0a1
+    prefect-alyx fetch --session 01390fcc-4f86-4707-8a3b-4d9309feb0a1
     prefect-alyx fetch --selection mirror.yaml --root /data/alyx --json
     """
     from flows.fetching import fetch as run
@@ -106,7 +106,7 @@ def fetch(root: Path | None, as_json: bool, **selected: Any) -> int:
 @root_option
 @json_option
 def retry(root: Path | None, as_json: bool) -> int:
-    r"""Fetch what failed before, also what rests because another try hardly mends it.
+    """Fetch what failed before, also what rests because another try hardly mends it.
 
     \b
     prefect-alyx retry --root /data/alyx
@@ -128,7 +128,7 @@ def retry(root: Path | None, as_json: bool) -> int:
 )
 @json_option
 def sync(root: Path | None, mode: Mode, as_json: bool, **selected: Any) -> int:
-    r"""Keep a selection mirrored: bring what changed since the last complete run, and what failed before.
+    """Keep a selection mirrored: bring what changed since the last complete run, and what failed before.
 
     \b
     prefect-alyx sync --selection mirror.yaml --root /data/alyx
@@ -150,7 +150,7 @@ def sync(root: Path | None, mode: Mode, as_json: bool, **selected: Any) -> int:
 )
 @json_option
 def verify(root: Path | None, share: float, as_json: bool) -> int:
-    r"""Read the files on disk, and fetch anew what is not what it was proven to be; nothing is deleted.
+    """Read the files on disk, and fetch anew what is not what it was proven to be; nothing is deleted.
 
     \b
     prefect-alyx verify --root /data/alyx --share 0.1
@@ -170,7 +170,7 @@ def _show(fetched: Fetched, as_json: bool) -> int:
 @root_option
 @click.option("--to", type=click.Path(path_type=Path), help="Where the tables go. Default: beside the files.")
 def tables(root: Path | None, to: Path | None) -> int:
-    r"""Write ONE's cache tables of what is proven under the root, so that ONE opens it without a network.
+    """Write ONE's cache tables of what is proven under the root, so that ONE opens it without a network.
 
     \b
     prefect-alyx tables --root /data/alyx
@@ -204,7 +204,7 @@ def tables(root: Path | None, to: Path | None) -> int:
     help="Another prefect.yaml than the one that comes along.",
 )
 def deploy(only_check: bool, site: Path, prefect_file: Path | None) -> int:
-    r"""Bring pool, limits, variables, automations and deployments to the Prefect server; again, it changes nothing.
+    """Bring pool, limits, variables, automations and deployments to the Prefect server; again, it changes nothing.
 
     \b
     prefect-alyx deploy --check
@@ -230,7 +230,7 @@ def deploy(only_check: bool, site: Path, prefect_file: Path | None) -> int:
 @click.option("--faults", is_flag=True, help="Download through the fault server instead, and print the matrix.")
 @click.option("--stop", is_flag=True, help="Stop the local Prefect server, and do nothing else.")
 def demo(root: Path | None, serve: bool, faults: bool, stop: bool) -> int:
-    r"""Download a whole lab from a sandbox on loopback, twice, and compare it with the truth.
+    """Download a whole lab from a sandbox on loopback, twice, and compare it with the truth.
 
     \b
     prefect-alyx demo --root ./demo-data
