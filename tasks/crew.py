@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ GROUP_FILES = 128
 GROUP_BYTES = 256 << 20
 #: What arrived waits so long for more, at most: a thread that wakes for each small file costs more than the file.
 GROUP_SECONDS = 0.1
+#: So many threads begin. Where files come fast, more would only fight for the interpreter, and a killed process loses
+#: what each of them has under way.
+FIRST_THREADS = 2
+#: Another thread begins whenever nothing came for so long: then there is time to be won.
+IDLE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Crew:
     Args:
         carry: Carries one transfer; called by many threads.
         transfers: What is to be carried; read as threads become free.
-        size: Threads.
+        size: Threads, at the most.
         stop: Ends the work early; what was not begun is left.
     """
 
@@ -51,30 +57,31 @@ class Crew:
         self._arrivals: queue.SimpleQueue[Arrival | _Bug | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(GROUP_FILES + size)
         self._due = threading.Event()
-        self._threads = [threading.Thread(target=self._work, name=f"carry-{n}", daemon=True) for n in range(size)]
+        self._size = size
+        self._threads: list[threading.Thread] = []
 
     def groups(self) -> Iterator[list[Arrival]]:
         """Yield what arrives, in groups: full ones, or what came within a moment."""
-        for thread in self._threads:
-            thread.start()
         try:
             yield from self._grouped()
         finally:
             self._dismiss()
 
     def _grouped(self) -> Iterator[list[Arrival]]:
-        at_work = len(self._threads)
-        while at_work:
+        for _ in range(min(FIRST_THREADS, self._size)):
+            self._begin()
+        ended = 0
+        while ended < len(self._threads):
             arrived = self._together()
             group = [one for one in arrived if one is not None]
-            at_work -= len(arrived) - len(group)
+            ended += len(arrived) - len(group)
             if group:
                 yield group
                 self._room.release(len(group))
 
     def _together(self) -> list[Arrival | None]:
         """Wait for the first to arrive, then a moment for others; None stands for a thread that ended."""
-        arrived = [self._arrivals.get()]
+        arrived = [self._first()]
         self._due.wait(GROUP_SECONDS)
         self._due.clear()
         while len(arrived) < GROUP_FILES and not self._arrivals.empty():
@@ -83,6 +90,18 @@ class Crew:
             if isinstance(one, _Bug):
                 raise one.error
         return [one for one in arrived if not isinstance(one, _Bug)]
+
+    def _first(self) -> Arrival | _Bug | None:
+        while len(self._threads) < self._size:
+            with contextlib.suppress(queue.Empty):
+                return self._arrivals.get(timeout=IDLE_SECONDS)
+            self._begin()
+        return self._arrivals.get()
+
+    def _begin(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"carry-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _work(self) -> None:
         try:

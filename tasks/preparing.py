@@ -23,7 +23,6 @@ from tasks.wording import human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from tasks.model import Dataset, FileRecord, Json, Skip
     from tasks.settings import AlyxSettings
