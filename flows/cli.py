@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,9 @@ def say(message: str) -> None:
 
 def main() -> None:
     """Run the command; every expected error is one message with a next step, and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a path with letters that the terminal lacks is no reason to end
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(cli(standalone_mode=False) or DONE)
     except DownloadError as failure:

@@ -124,14 +124,21 @@ def _told(url: str) -> Iterator[None]:
 
 
 def start(say: Callable[[str], None]) -> LocalServer:
-    """Return the local server, starting it if it does not run; two callers at once start one."""
+    """Return the local server, starting it if it does not run; two callers at once start one.
+
+    Raises:
+        DownloadError: `prefect-server`.
+    """
     state = _state_file()
-    state.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(state.with_suffix(".lock"), timeout=_START_SECONDS + _STOP_SECONDS):
-        known = _known()
-        if known and _found_again(known, say):
-            return known
-        return _launch(say)
+    try:
+        state.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(state.with_suffix(".lock"), timeout=_START_SECONDS + _STOP_SECONDS):
+            known = _known()
+            if known and _found_again(known, say):
+                return known
+            return _launch(say)
+    except OSError as failure:  # also the lock's, when another process starts one without end
+        raise error("prefect-server", f"{failure}.") from failure
 
 
 def stop(say: Callable[[str], None]) -> bool:
@@ -184,10 +191,12 @@ def _launch(say: Callable[[str], None]) -> LocalServer:
             env=_environment(url),
         )
     server = LocalServer(url, process.pid, psutil.Process(process.pid).create_time())
+    _state_file().write_text(
+        json.dumps(asdict(server))
+    )  # before it answers: who is interrupted here leaves none behind
     if not _answers(server, _START_SECONDS):
         process.kill()
         raise error("prefect-server", f"What it said is in {log}.")
-    _state_file().write_text(json.dumps(asdict(server)))
     say(f"The local Prefect server runs at {server.ui}; `prefect-alyx demo --stop` ends it.")
     return server
 

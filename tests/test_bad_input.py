@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deployments.sandbox.lab import Lab
 from tasks.clients.seams import Pace
@@ -137,6 +139,14 @@ def test_a_command_line_that_is_none(command, arguments, words):
     assert (done.code, done.out) == (USAGE, "")
     for word in words:
         assert word in done.err
+
+
+def test_a_terminal_that_lacks_letters(command, lab, tmp_path, monkeypatch):
+    terminal = TextIOWrapper(BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert command("plan", "--lab", "churchlandlab", "--root", tmp_path / "Größe 日本").code == 0
+    terminal.flush()
+    assert "Größe \\u65e5\\u672c" in terminal.buffer.getvalue().decode("latin-1")
 
 
 def test_nothing_that_fits_is_no_error(command, lab, root):
@@ -341,6 +351,13 @@ def test_a_prefect_api_that_refuses(command, lab, root, status):
     with serve(lambda _: refusal) as server, temporary_settings(updates={PREFECT_API_URL: f"{server.url}/api"}):
         done = command("fetch", "--lab", "cortexlab", "--root", root)
     told(done, STOPPED, "refuses this client", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
+
+
+def test_a_home_of_prefect_that_cannot_be_used(command, lab, root, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with temporary_settings(updates={PREFECT_HOME: tmp_path / "file"}):
+        done = command("fetch", "--lab", "cortexlab", "--root", root)
+    told(done, TEMPORARY, "local Prefect server does not come up", str(tmp_path / "file"), "PREFECT_API_URL")
 
 
 # --- a run before -------------------------------------------------------------------------------------------

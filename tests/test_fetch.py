@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 import requests
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.sandbox.lab import MEMBER_PASSWORD, PASSWORD, SECRET_KEY, Lab
+from deployments.sandbox.lab import MEMBER, MEMBER_PASSWORD, PASSWORD, SECRET_KEY, Lab
 from deployments.sandbox.model import Fate
 from flows.download import download
 from tasks.selection import Selection
@@ -30,10 +31,15 @@ SUMMARY = ["files", "bytes", "published", "present", "skipped", "failed", "retri
 
 
 class Hold:
-    """Something around the file servers that, while it is closed, lets every request wait until its client goes."""
+    """Something around the file servers that, while it is closed, lets every request wait until its client goes.
+
+    Attributes:
+        reached: Set when a request waits.
+    """
 
     def __init__(self):
         self.closed = False
+        self.reached = threading.Event()
 
     def wrap(self, name, app):
         if name not in FILE_SERVERS:
@@ -41,6 +47,7 @@ class Hold:
 
         async def around(scope, receive, send):
             while self.closed:
+                self.reached.set()
                 if (await receive())["type"] == "http.disconnect":
                     return
             await app(scope, receive, send)
@@ -406,15 +413,41 @@ def test_a_deployment_that_cannot_begin_says_why(here, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+# --- how else a run ends ------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_down_is_temporary(here, lab, command, tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_INTEGRATIONS_ALYX_ATTEMPTS", "1")
+    wanted = lab.world.odd("only-s3")
+    lab.servers["s3"].stop()
+    done = command("fetch", "--dataset", wanted.id, "--root", tmp_path)
+    assert done.code == 5
+    assert "The server cannot be reached." in done.out
+    assert not (tmp_path / wanted.path).exists()
+    lab.servers["s3"].start()
+    assert command("fetch", "--dataset", wanted.id, "--root", tmp_path).code == 0
+    assert (tmp_path / wanted.path).read_bytes() == wanted.content
+
+
+def test_a_login_that_is_refused_everywhere_stops_the_run(here, lab, command, tmp_path, monkeypatch):
+    wanted = lab.world.odd("members")
+    monkeypatch.setitem(lab.members, MEMBER, "changed")
+    done = command("fetch", "--dataset", wanted.id, "--root", tmp_path, "--json")
+    assert done.code == 7
+    row, last = [json.loads(line) for line in done.out.splitlines()]
+    assert (row["state"], row["verdict"], last["summary"]["failed"]) == ("failed", "STOP_RUN", 1)
+    assert "401" in row["reason"]
+    assert not (tmp_path / wanted.path).exists()
+
+
 # --- stopping -----------------------------------------------------------------------------------------------
 
 
 def test_ctrl_c_stops_at_once_and_the_next_run_resumes(hold, lab, environment, here, command, tmp_path):
     root, chosen = tmp_path / "data", ("--subject", "CSHL_003")
-    lab.requests.clear()
     hold.closed = True
     process = start(environment, "fetch", *chosen, "--root", root)
-    until(lambda: lab.requests.seen(server="s3"), process)
+    assert hold.reached.wait(PATIENCE)
     process.send_signal(signal.SIGINT)
     begin = time.monotonic()
     out, err = process.communicate(timeout=60)
@@ -427,11 +460,3 @@ def test_ctrl_c_stops_at_once_and_the_next_run_resumes(hold, lab, environment, h
     done = command("fetch", *chosen, "--root", root)
     assert done.code == 0
     assert re.search(r"^files=(\d+) .* failed=0 ", done.out, re.MULTILINE)
-
-
-def until(reached, process):
-    """Wait for a command to get somewhere."""
-    end = time.monotonic() + PATIENCE
-    while not reached():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
