@@ -63,6 +63,35 @@ def cli() -> None:
 
 
 @cli.command()
+@click.argument("what", metavar="PROTOCOL", type=click.Choice(["alyx", "http", "aws", "globus", "kachary", "kachery"]))
+@click.option("--profile", default="default", show_default=True, help="Which profile of the protocol.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A field, so that it is not asked for. NAME=- reads it from standard input: for secrets.",
+)
+def setup(what: str, profile: str, settings: tuple[str, ...]) -> int:
+    r"""Set up http, aws, globus or kachery in ONE's params store, or the login to `alyx` in ONE's own file.
+
+    At a terminal it asks for what is not given; elsewhere what is missing is an error that names it. Arguments
+    are seen by every user of this machine (`ps`): give a secret on standard input, Alyx's as ALYX_PASSWORD.
+
+    \b
+    prefect-alyx setup alyx
+    prefect-alyx setup globus
+    prefect-alyx setup http --set HTTP_DATA_SERVER=https://ibl.flatironinstitute.org \
+        --set HTTP_DATA_SERVER_LOGIN=iblmember --set HTTP_DATA_SERVER_PWD=- < password
+    """
+    from flows.setting_up import ALYX, fields_from, set_alyx_up, set_protocol_up
+
+    fields = fields_from(settings, say)
+    say(set_alyx_up(fields) if what == ALYX else set_protocol_up(what, profile, fields))
+    return DONE
+
+
+@cli.command()
 @selection_options
 @root_option
 @json_option
