@@ -63,6 +63,31 @@ def cli() -> None:
 
 
 @cli.command()
+@root_option
+@json_option
+def doctor(root: Path | None, as_json: bool) -> int:
+    r"""Look at everything that a run needs: this machine, ONE's files, the disk, Alyx, every repository.
+
+    Each line is `ok`, `note` or `FAIL`, with what to do about it. Ends with 0 where nothing fails, with 5 where
+    what fails may mend by itself, else with 7. Nothing is changed, and no secret is shown.
+
+    \b
+    prefect-alyx doctor
+    prefect-alyx doctor --root /data/alyx --json
+    """
+    from flows.doctor import Doctor, exit_code, summary
+
+    findings = []
+    for finding in Doctor(root).findings():
+        findings.append(finding)
+        for line in [json.dumps(finding.to_json())] if as_json else finding.lines():
+            click.echo(line)
+    if as_json:
+        click.echo(json.dumps(summary(findings)))
+    return exit_code(findings)
+
+
+@cli.command()
 @click.argument("what", metavar="PROTOCOL", type=click.Choice(["alyx", "http", "aws", "globus", "kachary", "kachery"]))
 @click.option("--profile", default="default", show_default=True, help="Which profile of the protocol.")
 @click.option(
@@ -146,6 +171,27 @@ def retry(root: Path | None, as_json: bool) -> int:
 
     with prefect_api(say):
         return _show(run(root), as_json)
+
+
+@cli.command()
+@root_option
+@json_option
+def status(root: Path | None, as_json: bool) -> int:
+    r"""Say how things stand: last runs, what failed, why and when it is tried again, what is under way.
+
+    From the ledger and, where one is configured or runs here, from Prefect. It works without a network.
+
+    \b
+    prefect-alyx status --root /data/alyx
+    prefect-alyx status --json
+    """
+    from flows.status import status as look
+    from tasks.settings import AlyxSettings
+
+    found = look(root, AlyxSettings())
+    for row in found.rows() if as_json else found.lines():
+        click.echo(json.dumps(row) if as_json else row)
+    return DONE
 
 
 @cli.command()

@@ -100,10 +100,13 @@ def start(say: Callable[[str], None]) -> LocalServer:
     state = _state_file()
     state.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(state.with_suffix(".lock"), timeout=_START_SECONDS + _STOP_SECONDS):
-        known = _known()
-        if known and known.process() and known.is_healthy():
-            return known
-        return _launch(say)
+        return running_server() or _launch(say)
+
+
+def running_server() -> LocalServer | None:
+    """Return the local server where it runs and answers; nothing is started."""
+    known = _known()
+    return known if known and known.process() and known.is_healthy() else None
 
 
 def stop(say: Callable[[str], None]) -> bool:

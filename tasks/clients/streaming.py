@@ -86,8 +86,7 @@ class StreamingClient(DownloadClient):
             refusal = http_status(status, where, body=body)
             if refusal.code in fatal:
                 raise refusal
-        login = "with a login" if self.has_credentials else "without a login"
-        return f"{where} answers HTTP {status}, asked {login}"
+        return f"{where} answers HTTP {status}{', with a login' if self.has_credentials else ''}"
 
     def fetch(
         self, file_address: str, partial: Partial, *, receipt: Receipt | None = None, attempts: int | None = None
