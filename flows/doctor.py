@@ -20,7 +20,7 @@ from tasks import local_checks, remote_checks
 from tasks.alyx import AlyxClient
 from tasks.clients import WireOptions
 from tasks.clients.seams import Pace, bounded
-from tasks.clients.verdicts import DownloadError, Verdict
+from tasks.clients.verdicts import DownloadError, Verdict, error, os_error
 from tasks.exchange import Limits
 from tasks.finding import Finding
 from tasks.preparing import find_root
@@ -114,14 +114,16 @@ class Doctor:
         found: list[Finding] = []
         try:
             bounded(lambda: found.extend(check()), self.pace, self.seconds)
-        except (DownloadError, TimeoutError) as failure:
+        except (DownloadError, OSError) as failure:
             found = [*found, self._failed(subject, failure)]
         return found
 
-    def _failed(self, subject: str, failure: DownloadError | TimeoutError) -> Finding:
+    def _failed(self, subject: str, failure: DownloadError | OSError) -> Finding:
         if isinstance(failure, DownloadError):
             return Finding.of(subject, failure)
-        return remote_checks.too_slow(subject, self.seconds)
+        if isinstance(failure, TimeoutError):
+            return Finding.of(subject, error("stalled", f"There is no answer after {self.seconds:.0f} s."))
+        return Finding.of(subject, os_error(failure, failure.filename or subject))
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

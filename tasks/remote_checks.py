@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasks.catalogue import repositories
 from tasks.clients import PROC_PRECEDENCE, client_class, client_for
-from tasks.clients.verdicts import DownloadError, error
+from tasks.clients.verdicts import DownloadError
 from tasks.exchange import TokenAuth, exchange, new_session
 from tasks.finding import Finding
 from tasks.preparing import configured
@@ -98,8 +98,3 @@ def _route(protocol: str, name: str, record: Json, options: WireOptions, pace: P
         yield Finding("ok", subject, client_for(protocol, record, None, options, pace=pace).reach())
     except DownloadError as failure:
         yield Finding.of(subject, failure, "note" if record.get("globus_is_personal") else "FAIL")
-
-
-def too_slow(subject: str, seconds: float) -> Finding:
-    """What did not answer within the time that a check has."""
-    return Finding.of(subject, error("stalled", f"It has not answered within {seconds:.0f} s."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import errno
 import json
 import os
 import socket
@@ -12,7 +13,7 @@ from collections import defaultdict
 
 import pytest
 from click.testing import CliRunner
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deployments.sandbox.full import LOCAL_ENDPOINT, REFRESH_TOKEN, FullLab
 from deployments.sandbox.lab import MEMBER_PASSWORD, PASSWORD, SECRET_KEY
@@ -36,13 +37,18 @@ def running():
         yield full
 
 
+@pytest.fixture(autouse=True)
+def no_prefect(tmp_path_factory):
+    with temporary_settings(updates={PREFECT_API_URL: None, PREFECT_HOME: tmp_path_factory.mktemp("prefect")}):
+        yield
+
+
 @pytest.fixture
-def full(running, monkeypatch, tmp_path):
+def full(running, monkeypatch):
     running.lab.reset()
     running.globus.clear_faults()
     for name, value in running.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     return running
 
 
@@ -50,9 +56,8 @@ def examine(root, **settings):
     """All findings by subject."""
     found = defaultdict(list)
     doctor = Doctor(root, AlyxSettings(**{"reserve_bytes": 0, **settings}))
-    with temporary_settings(updates={PREFECT_API_URL: None}):
-        for finding in doctor.findings():
-            found[finding.subject].append(finding)
+    for finding in doctor.findings():
+        found[finding.subject].append(finding)
     return dict(found)
 
 
@@ -88,8 +93,7 @@ def test_it_writes_nothing_and_shows_no_secret(full, tmp_path):
 
 
 def test_the_command_prints_findings_and_a_summary_as_json(full, tmp_path):
-    with temporary_settings(updates={PREFECT_API_URL: None}):
-        done = CliRunner().invoke(cli, ["doctor", "--root", str(tmp_path), "--json"])
+    done = CliRunner().invoke(cli, ["doctor", "--root", str(tmp_path), "--json"])
     *rows, last = [json.loads(line) for line in done.stdout.splitlines()]
     assert set(rows[0]) == {"state", "subject", "text", "next_step", "verdict"}
     assert sum(last["summary"].values()) == len(rows)
@@ -269,6 +273,15 @@ def test_a_check_that_hangs_is_given_up(tmp_path):
     (finding,) = doctor._bounded(("mount", lambda: [held.wait()]))
     held.set()
     assert (finding.mark, finding.verdict) == ("FAIL", "RETRY")
+
+
+def test_what_the_system_refuses_is_a_finding_too(tmp_path):
+    def refused():
+        raise PermissionError(errno.EACCES, "Permission denied", "/data")
+
+    (finding,) = Doctor(tmp_path)._bounded(("root", refused))
+    assert (finding.mark, finding.next_step) == ("FAIL", RULES["read-only"].next_step)
+    assert "/data" in finding.text
 
 
 def test_a_line_fits_a_terminal_and_names_the_way_out():
