@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.options import selection_from, selection_options
+from flows.verbs import Verbs
 from tasks.clients.verdicts import DownloadError, Verdict
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def main() -> None:
         sys.exit(STOPPED)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="prefect-alyx")
 def cli() -> None:
     """Every dataset Alyx registers, on your disk, proven byte for byte."""
@@ -106,8 +107,8 @@ def setup(what: str, profile: str, settings: tuple[str, ...]) -> int:
     \b
     prefect-alyx setup alyx
     prefect-alyx setup globus
-    prefect-alyx setup http --set HTTP_DATA_SERVER=https://ibl.flatironinstitute.org \
-        --set HTTP_DATA_SERVER_LOGIN=iblmember --set HTTP_DATA_SERVER_PWD=- < password
+    prefect-alyx setup http --set HTTP_DATA_SERVER=https://data.example.org \
+        --set HTTP_DATA_SERVER_LOGIN=ana --set HTTP_DATA_SERVER_PWD=- < password
     """
     from flows.setting_up import ALYX, fields_from, set_alyx_up, set_protocol_up
 
@@ -256,8 +257,8 @@ def tables(root: Path | None, to: Path | None) -> int:
     r"""Write ONE's cache tables of what is proven under the root, so that ONE opens it without a network.
 
     \b
-    prefect-alyx tables --root /data/alyx
-    python -c "from one.api import One; print(One(cache_dir='/data/alyx').search())"
+    prefect-alyx tables --root /data
+    python -c "from one.api import One; print(One(cache_dir='/data').search())"
     """
     if not find_spec("pyarrow"):
         raise click.UsageError("The tables need pyarrow: `pip install prefect-alyx[tables]`.")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import pty
 import sys
 from pathlib import Path
 
@@ -158,6 +161,31 @@ def test_one_itself_goes_on_with_it(lab, monkeypatch):
     theirs.authenticate()  # no password is known, and silent asks for none
     assert theirs.is_logged_in
     assert theirs.user == USER
+
+
+def converse(arguments, answers):
+    """Run the command at a terminal of its own; answer each question once it is asked. Its exit code and its screen."""
+    pid, screen = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "flows.cli", *arguments])  # noqa: S606  (our own command)
+    seen = b""
+    with contextlib.suppress(OSError):  # Linux's way to say that the other end is closed
+        while chunk := os.read(screen, 1024):
+            seen += chunk
+            if answers and answers[0][0] in seen:
+                os.write(screen, answers.pop(0)[1] + b"\n")
+    os.close(screen)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
+
+
+def test_at_a_terminal_it_asks_and_the_password_is_not_seen(lab, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    url = lab.urls["alyx"]
+    questions = [(b"Address", url.encode()), (b"User name", USER.encode()), (b"Password", PASSWORD.encode())]
+    code, screen = converse(["setup", "alyx"], questions)
+    assert code == 0, screen
+    assert PASSWORD not in screen
+    assert one_files.token(url, USER)
 
 
 def test_a_refused_login_writes_nothing(lab, monkeypatch, home):
