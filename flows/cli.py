@@ -112,6 +112,8 @@ def setup(what: str, profile: str, settings: tuple[str, ...]) -> int:
     """
     from flows.setting_up import ALYX, fields_from, set_alyx_up, set_protocol_up
 
+    if what == ALYX and profile != "default":
+        raise click.UsageError("Alyx has no profiles: ONE keeps one login a host.")
     fields = fields_from(settings, say)
     say(set_alyx_up(fields) if what == ALYX else set_protocol_up(what, profile, fields))
     return DONE

@@ -133,8 +133,9 @@ class Status:
                 f"{failure.failures} runs in a row, since {_clock(failure.first)}" if failure.failures > 1 else "once"
             )
             yield f"  {failure.path}"
-            yield f"    {failure.reason}"
-            yield f"    -> {failure.next_step}"
+            yield from (
+                f"    {text}" for text in (failure.reason, failure.next_step and f"-> {failure.next_step}") if text
+            )
             when = f"rests until {_clock(until)}, or `prefect-alyx retry`" if until else "tried again at the next run"
             yield f"    failed {runs}; {when}"
         yield from _rest(len(self.waiting) - _MOST_FAILURES)

@@ -20,8 +20,8 @@ from deployments.sandbox.lab import MEMBER_PASSWORD, PASSWORD, SECRET_KEY
 from flows.cli import cli
 from flows.doctor import Doctor, exit_code
 from tasks import local_checks, remote_checks
-from tasks.clients import client_class, store
-from tasks.clients.verdicts import RULES
+from tasks.clients import WireOptions, client_class, client_for, store
+from tasks.clients.verdicts import RULES, DownloadError
 from tasks.exchange import Answer
 from tasks.finding import Finding
 from tasks.ledger import Ledger
@@ -159,6 +159,33 @@ def test_what_is_not_configured_is_worth_a_note(full, tmp_path):
     assert [found[name][0].mark for name in ("globus", "kachary", "params store")] == ["note"] * 3
     assert "setup globus" in found["globus"][0].next_step
     assert failures(found) == {}
+
+
+def knocking(port, **record):
+    """Ask an HTTP repository at a port, with little patience."""
+    options = WireOptions(attempts=1, connect_seconds=0.2, stall_seconds=0.2)
+    return client_for("http", {"name": "r", "data_url": f"http://127.0.0.1:{port}/x", **record}, {}, options).reach()
+
+
+def test_a_server_that_accepts_and_says_nothing():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(DownloadError) as caught:
+            knocking(silent.getsockname()[1])
+    assert caught.value.code == "stalled"
+
+
+def test_a_server_that_nobody_runs():
+    with pytest.raises(DownloadError) as caught:
+        knocking(closed_port())
+    assert caught.value.code == "connect"
+
+
+def test_a_repository_without_an_address():
+    with pytest.raises(DownloadError) as caught:
+        knocking(0, data_url="")
+    assert caught.value.code == "not-addressable"
 
 
 # --- Alyx -----------------------------------------------------------------------------------------------------------

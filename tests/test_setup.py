@@ -112,7 +112,7 @@ def test_an_unknown_field_is_named_with_those_that_there_are(monkeypatch, capsys
     assert "HTTP_DATA_SERVER_PWD" in said
 
 
-@pytest.mark.parametrize("arguments", [("ftp",), ("http", "--set", "HTTP_DATA_SERVER")])
+@pytest.mark.parametrize("arguments", [("ftp",), ("http", "--set", "HTTP_DATA_SERVER"), ("alyx", "--profile", "lab")])
 def test_misuse(arguments):
     assert run(*arguments).exit_code == 2
     assert not store.path().exists()
