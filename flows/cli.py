@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.options import selection_from, selection_options
+from flows.verbs import Verbs
 from tasks.clients.verdicts import DownloadError, Verdict
 
 if TYPE_CHECKING:
@@ -62,10 +63,66 @@ def main() -> None:
         sys.exit(STOPPED)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="prefect-alyx")
 def cli() -> None:
     """Every dataset Alyx registers, on your disk, proven byte for byte."""
+
+
+@cli.command()
+@root_option
+@json_option
+def doctor(root: Path | None, as_json: bool) -> int:
+    r"""Look at everything that a run needs: this machine, ONE's files, the disk, Alyx, every repository.
+
+    Each line is `ok`, `note` or `FAIL`, with what to do about it. Ends with 0 where nothing fails, with 5 where
+    what fails may mend by itself, else with 7. Nothing is changed, and no secret is shown.
+
+    \b
+    prefect-alyx doctor
+    prefect-alyx doctor --root /data/alyx --json
+    """
+    from flows.doctor import Doctor, exit_code, summary
+
+    findings = []
+    for finding in Doctor(root).findings():
+        findings.append(finding)
+        for line in [json.dumps(finding.to_json())] if as_json else finding.lines():
+            click.echo(line)
+    if as_json:
+        click.echo(json.dumps(summary(findings)))
+    return exit_code(findings)
+
+
+@cli.command()
+@click.argument("what", metavar="PROTOCOL", type=click.Choice(["alyx", "http", "aws", "globus", "kachary", "kachery"]))
+@click.option("--profile", default="default", show_default=True, help="Which profile of the protocol.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A field, so that it is not asked for. NAME=- reads it from standard input: for secrets.",
+)
+def setup(what: str, profile: str, settings: tuple[str, ...]) -> int:
+    r"""Set up http, aws, globus or kachery in ONE's params store, or the login to `alyx` in ONE's own file.
+
+    At a terminal it asks for what is not given; elsewhere what is missing is an error that names it. Arguments
+    are seen by every user of this machine (`ps`): give a secret on standard input, Alyx's as ALYX_PASSWORD.
+
+    \b
+    prefect-alyx setup alyx
+    prefect-alyx setup globus
+    prefect-alyx setup http --set HTTP_DATA_SERVER=https://data.example.org \
+        --set HTTP_DATA_SERVER_LOGIN=ana --set HTTP_DATA_SERVER_PWD=- < password
+    """
+    from flows.setting_up import ALYX, fields_from, set_alyx_up, set_protocol_up
+
+    if what == ALYX and profile != "default":
+        raise click.UsageError("Alyx has no profiles: ONE keeps one login a host.")
+    fields = fields_from(settings, say)
+    say(set_alyx_up(fields) if what == ALYX else set_protocol_up(what, profile, fields))
+    return DONE
 
 
 @cli.command()
@@ -118,6 +175,27 @@ def retry(root: Path | None, as_json: bool) -> int:
     from flows.fetching import retry as run
 
     return _show(run(root, say), as_json)
+
+
+@cli.command()
+@root_option
+@json_option
+def status(root: Path | None, as_json: bool) -> int:
+    r"""Say how things stand: last runs, what failed, why and when it is tried again, what is under way.
+
+    From the ledger and, where one is configured or runs here, from Prefect. It works without a network.
+
+    \b
+    prefect-alyx status --root /data/alyx
+    prefect-alyx status --json
+    """
+    from flows.status import status as look
+    from tasks.settings import AlyxSettings
+
+    found = look(root, AlyxSettings())
+    for row in found.rows() if as_json else found.lines():
+        click.echo(json.dumps(row) if as_json else row)
+    return DONE
 
 
 @cli.command()
@@ -177,8 +255,8 @@ def tables(root: Path | None, to: Path | None) -> int:
     """Write ONE's cache tables of what is proven under the root, so that ONE opens it without a network.
 
     \b
-    prefect-alyx tables --root /data/alyx
-    python -c "from one.api import One; print(One(cache_dir='/data/alyx').search())"
+    prefect-alyx tables --root /data
+    python -c "from one.api import One; print(One(cache_dir='/data').search())"
     """
     if not find_spec("pyarrow"):
         raise click.UsageError("The tables need pyarrow: `pip install prefect-alyx[tables]`.")

@@ -141,6 +141,12 @@ def start(say: Callable[[str], None]) -> LocalServer:
         raise error("prefect-server", f"{failure}.") from failure
 
 
+def running_server() -> LocalServer | None:
+    """Return the local server where it runs and answers; nothing is started."""
+    known = _known()
+    return known if known and known.process() and known.is_healthy() else None
+
+
 def stop(say: Callable[[str], None]) -> bool:
     """Stop the local server; return whether one ran."""
     known = _known()

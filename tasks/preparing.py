@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     #: Names the datasets of a selection.
     Catalogue = Callable[[Selection, AlyxClient], Iterable[Dataset]]
 
-_REST = timedelta(days=7)
+#: How long a file is left in peace that differs from what Alyx registers at all its sources.
+REST = timedelta(days=7)
 
 
 def prepare(
@@ -38,7 +39,7 @@ def prepare(
     root: Path | None,
     settings: AlyxSettings,
     *,
-    rest: timedelta = _REST,
+    rest: timedelta = REST,
     catalogue: Catalogue | None = None,
 ) -> Plan:
     """Decide what a run will do; nothing is written under the root.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -20,7 +21,7 @@ from pydantic import SecretStr
 from tasks.clients import profiles, store
 from tasks.clients.addresses import names_carry_uuid, server_path
 from tasks.clients.profiles import Field
-from tasks.clients.streaming import StreamingClient
+from tasks.clients.streaming import FATAL, StreamingClient
 from tasks.clients.verdicts import error
 from tasks.clients.wire import Request
 
@@ -59,14 +60,17 @@ class AwsClient(StreamingClient):
         Raises:
             DownloadError: `bad-path`, or `not-addressable` for a repository without a bucket.
         """
-        bucket = self._settings.get("bucket_name")
-        if not bucket:
-            detail = f"Repository {self.repository.get('name')} names no bucket (json.bucket_name)."
-            raise error("not-addressable", detail)
+        bucket = self._bucket()
         dataset_id = dataset_id if names_carry_uuid(self.repository.get("globus_is_personal")) else None
         prefix = (self.repository.get("globus_path") or "").strip("/")
         key = "/".join(part for part in (prefix, server_path(data_path, dataset_id)) if part)
         return f"{_SCHEME}{bucket}/{quote(key, safe='/~')}"
+
+    def reach(self) -> str:
+        """Ask for the name of one object; see :meth:`DownloadClient.reach`. Keys need not be allowed to list."""
+        request = self.request(f"{_SCHEME}{self._bucket()}/")
+        one = replace(request, url=f"{request.url}?list-type=2&max-keys=1")
+        return self.knock(one, (*FATAL, "not-found", "redirect"))
 
     def request(self, file_address: str) -> Request:
         """Return the object's URL, signed unless the bucket is public."""
@@ -91,6 +95,13 @@ class AwsClient(StreamingClient):
     def setup(profile: str = "default", **fields: object) -> Mapping[str, Any]:
         """Write S3 settings into the params store, under `aws.<profile>`; Alyx's own go before them."""
         return profiles.setup("aws", profile, _FIELDS, fields)
+
+    def _bucket(self) -> str:
+        bucket = self._settings.get("bucket_name")
+        if not bucket:
+            detail = f"Repository {self.repository.get('name')} names no bucket (json.bucket_name)."
+            raise error("not-addressable", detail)
+        return str(bucket)
 
     @functools.cached_property
     def _store(self) -> _Store:

@@ -99,6 +99,14 @@ class DownloadClient(ABC):
                 the bytes received lie in a partial that the next call resumes.
         """
 
+    def reach(self) -> str:
+        """Ask the repository's server for one small answer, and return what it says, for a human.
+
+        Raises:
+            DownloadError: the server does not answer, fails, or refuses the credentials.
+        """
+        return "not tried: this protocol has no small question"
+
     @staticmethod
     def is_configured() -> bool:
         """Whether this machine has what the protocol needs; where it has not, its sources are left out."""

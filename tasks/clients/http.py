@@ -48,11 +48,13 @@ class HttpClient(StreamingClient):
         Raises:
             DownloadError: `bad-path`, or `not-addressable` for a repository without `data_url`.
         """
-        root = self.repository.get("data_url")
-        if not root:
-            raise error("not-addressable", f"Repository {self.repository.get('name')} has no data_url.")
+        root = self._root()
         dataset_id = dataset_id if names_carry_uuid(self.repository.get("globus_is_personal")) else None
         return f"{requote_uri(root.rstrip('/'))}/{encode(server_path(data_path, dataset_id))}"
+
+    def reach(self) -> str:
+        """Ask for the repository's root; see :meth:`DownloadClient.reach`."""
+        return self.knock(self.request(f"{self._root().rstrip('/')}/"))
 
     def request(self, file_address: str) -> Request:
         """Return the address, with the login of the repository's server where one is known."""
@@ -75,6 +77,12 @@ class HttpClient(StreamingClient):
     def setup(profile: str = "default", **fields: object) -> Mapping[str, Any]:
         """Write a file server's login into the params store, under `http.<profile>`."""
         return profiles.setup("http", profile, _FIELDS, fields)
+
+    def _root(self) -> str:
+        root = self.repository.get("data_url")
+        if not root:
+            raise error("not-addressable", f"Repository {self.repository.get('name')} has no data_url.")
+        return str(root)
 
     def _find_login(self) -> tuple[str, str] | None:
         """The login of exactly this server: given, in the params store, or in ONE's own files."""

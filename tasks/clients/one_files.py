@@ -93,6 +93,26 @@ def save_token(alyx_url: str, user: str, token: str) -> None:
     _change(_caches_file(), lambda caches: _with_host(caches, client_key(alyx_url)))
 
 
+@as_download_error()
+def set_host_up(alyx_url: str, user: str, token: str) -> Path:
+    """Make a login the one that ONE uses at a host, and return the file; all else in it stays.
+
+    A stored password goes only where it was another user's. The host is ONE's default where there was none.
+
+    Raises:
+        DownloadError: `params-busy`, `params-file`: the file at fault is what it was.
+    """
+
+    def with_login(params: Json) -> Json:
+        if params.get("ALYX_LOGIN") != user:
+            params = {name: value for name, value in params.items() if name != "ALYX_PWD"}
+        return {**_DEFAULTS, **params, "ALYX_URL": alyx_url, "ALYX_LOGIN": user}
+
+    _change(_host_file(alyx_url), with_login)
+    save_token(alyx_url, user, token)
+    return _host_file(alyx_url)
+
+
 def data_login(alyx_url: str, data_url: str) -> tuple[str, str] | None:
     """Return user and password of the HTTP data server, if `data_url` is on that very server; None otherwise.
 

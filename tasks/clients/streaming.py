@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients.access import Access
@@ -13,15 +14,18 @@ from tasks.clients.proof import Expected
 from tasks.clients.publish import publish
 from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
-from tasks.clients.verdicts import DownloadError
-from tasks.clients.wire import Wire, WireOptions
+from tasks.clients.verdicts import DownloadError, http_status
+from tasks.clients.wire import Wire, WireOptions, host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from tasks.clients.partials import Partial
     from tasks.clients.wire import Request
+
+#: Answers that mean that no file can be had now.
+FATAL = ("unauthorised", "server-error", "throttled")
 
 
 class StreamingClient(DownloadClient):
@@ -65,6 +69,24 @@ class StreamingClient(DownloadClient):
     def renew(self) -> bool:
         """Look for newer credentials after a refusal; return whether there are any."""
         return False
+
+    def knock(self, request: Request, fatal: Collection[str] = FATAL) -> str:
+        """Ask a server for one byte, and return what it answers: any answer shows that it is there.
+
+        Args:
+            request: What to ask for; it need not exist.
+            fatal: Rows of the table of verdicts that an answer must not amount to.
+
+        Raises:
+            DownloadError: there is no answer, or a fatal one.
+        """
+        status, body = self.wire.knock(request)
+        where = host_of(request)
+        if status >= HTTPStatus.BAD_REQUEST:
+            refusal = http_status(status, where, body=body)
+            if refusal.code in fatal:
+                raise refusal
+        return f"{where} answers HTTP {status}{', with a login' if self.has_credentials else ''}"
 
     def fetch(
         self, file_address: str, partial: Partial, *, receipt: Receipt | None = None, attempts: int | None = None

@@ -108,18 +108,31 @@ class Wire:
 
     def status(self, request: Request) -> int:
         """Ask for the first byte only and return the HTTP status; 0 when no answer came."""
-        handle = self._new_handle()
+        try:
+            return self.knock(request)[0]
+        except DownloadError:
+            return 0
+
+    def knock(self, request: Request) -> tuple[int, bytes]:
+        """Ask for the first byte only; return the HTTP status and how the body begins.
+
+        Raises:
+            DownloadError: no answer came.
+        """
+        handle, body = self._new_handle(), bytearray()
         try:
             self._address(handle, request, self.options.connect_seconds + self.options.stall_seconds)
             handle.setopt(pycurl.NOPROGRESS, 1)
             handle.setopt(pycurl.RANGE, "0-0")
-            handle.setopt(pycurl.WRITEFUNCTION, lambda _data: None)
+            handle.setopt(pycurl.WRITEFUNCTION, body.extend)
             handle.setopt(pycurl.MAXFILESIZE, _BUFFER_BYTES)
             handle.perform()
-        except pycurl.error:
-            return int(handle.getinfo(pycurl.RESPONSE_CODE))
+        except pycurl.error as failure:
+            if not handle.getinfo(pycurl.RESPONSE_CODE):
+                raise _no_answer(handle, failure, host_of(request)) from None
+            return int(handle.getinfo(pycurl.RESPONSE_CODE)), bytes(body)
         else:
-            return int(handle.getinfo(pycurl.RESPONSE_CODE))
+            return int(handle.getinfo(pycurl.RESPONSE_CODE)), bytes(body)
         finally:
             handle.close()
 
@@ -235,9 +248,20 @@ def _classify(
     return curl_error(number, message, answer.where)
 
 
+def _no_answer(handle: pycurl.Curl, failure: pycurl.error, where: str) -> DownloadError:
+    number, message = int(failure.args[0]), str(failure.args[-1])
+    if number == pycurl.E_OPERATION_TIMEDOUT:
+        return error(_phase(handle), f"{where}.")
+    return curl_error(number, message, where)
+
+
 def _which_timeout(handle: pycurl.Curl, budget: Budget) -> str:
     if budget.seconds_left() <= 1:
         return "deadline"
+    return _phase(handle)
+
+
+def _phase(handle: pycurl.Curl) -> str:
     return "stalled" if float(handle.getinfo(pycurl.PRETRANSFER_TIME)) > 0 else "connect-timeout"
 
 

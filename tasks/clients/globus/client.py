@@ -21,7 +21,7 @@ from tasks.clients.proof import Expected
 from tasks.clients.publish import Published, publish
 from tasks.clients.seams import Pace
 from tasks.clients.tree import OURS, Tree
-from tasks.clients.verdicts import os_error
+from tasks.clients.verdicts import error, os_error
 from tasks.clients.wire import WireOptions
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _STAGING = "globus"
 _JOURNAL = "globus.sqlite"
+#: What a personal endpoint's document says where nothing can be had from it.
+_TROUBLE = (("gcp_connected", False, "globus-offline"), ("gcp_paused", True, "globus-gc-paused"))
 
 
 class GlobusClient(DownloadClient):
@@ -79,6 +81,16 @@ class GlobusClient(DownloadClient):
             DownloadError: `bad-path`, or `not-addressable` for a repository without an endpoint.
         """
         return Endpoint.of_record(self.repository).address(data_path, dataset_id)
+
+    def reach(self) -> str:
+        """Ask Globus for the endpoint's document; see :meth:`DownloadClient.reach`."""
+        here, there = LocalEndpoint.of_params(self.params), Endpoint.of_record(self.repository)
+        document = connect(self.params, self.pace, attempts=1).endpoint(there.id)
+        name = document.get("display_name") or there.id
+        for field, wrong, code in _TROUBLE:
+            if document.get(field) is wrong:
+                raise error(code, f"{name}.")
+        return f"Globus knows {name}; files are received at {here.id}"
 
     def move(self, items: Iterable[Item], tree: Tree, deliver: Deliver, progress: Progress | None = None) -> None:
         """Receive many files, of this repository or of others, beside a tree; see :meth:`Transfers.move`.

@@ -59,6 +59,10 @@ class KacheryClient(StreamingClient):
         """
         return str(self._address(data_path, self.repository.get("json")))
 
+    def reach(self) -> str:
+        """Ask each gateway for an answer; see :meth:`DownloadClient.reach`."""
+        return "; ".join(self.knock(Request(gateway.url)) for gateway in _gateways(self._settings))
+
     def address_of(
         self,
         path: str,

@@ -1,0 +1,230 @@
+"""What the ledger, the disk and Prefect say of a root now, for the verb `status`; it works without a network."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+
+from flows.local_server import running_server
+from tasks.alyx import AlyxClient
+from tasks.clients.partials import FREE, SUFFIX
+from tasks.clients.seams import Pace, bounded
+from tasks.clients.tree import Tree
+from tasks.disk import free_bytes
+from tasks.ledger import Ledger
+from tasks.model import State, Summary
+from tasks.preparing import REST, find_root
+from tasks.wording import files, human_bytes, selection_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from prefect.client.schemas.objects import FlowRun
+
+    from tasks.ledger import Run
+    from tasks.model import Failure, Json
+    from tasks.settings import AlyxSettings
+
+#: Newest runs, failures and partials that are named before the rest is only counted.
+_MOST_RUNS, _MOST_FAILURES, _MOST_PARTIALS, _MOST_FLOW_RUNS = 5, 20, 10, 10
+#: How long Prefect's API may take: it is a help here, and no more.
+_PREFECT_SECONDS = 10.0
+_FLOWS = ["download", "mirror", "verify", "canary"]
+_UNDER_WAY = {"type": {"any_": ["RUNNING", "PENDING", "SCHEDULED", "PAUSED", "CANCELLING"]}}
+
+
+class Waiting(NamedTuple):
+    """A failure, and when its file is tried again: None for the next run."""
+
+    failure: Failure
+    rests_until: datetime | None
+
+
+class Unproven(NamedTuple):
+    """A partial: what it will be, how much of it there is and should be, and whether somebody is writing it."""
+
+    identity: str
+    bytes: int
+    size: int | None
+    claimed: bool
+
+
+class FlowRunSeen(NamedTuple):
+    """A flow run that has not ended, as Prefect knows it."""
+
+    name: str
+    state: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How things are under one root.
+
+    Attributes:
+        runs: The newest first.
+        counts: How many paths are in each state.
+        flow_runs: What Prefect runs and waits to run; None where no API is known.
+        remark: Why Prefect does not say.
+    """
+
+    root: Path
+    runs: list[Run]
+    waiting: list[Waiting]
+    counts: dict[State, int]
+    partials: list[Unproven]
+    free: int
+    reserve: int
+    flow_runs: list[FlowRunSeen] | None
+    remark: str = ""
+
+    def rows(self) -> Iterator[Json]:
+        """The JSON lines, each named for what it is; last the numbers."""
+        yield from ({"run": _run_row(run)} for run in self.runs)
+        for failure, until in self.waiting:
+            yield {"failure": {**asdict(failure), "first": _iso(failure.first), "last": _iso(failure.last)}} | {
+                "rests_until": _iso(until)
+            }
+        yield from ({"partial": one._asdict()} for one in self.partials)
+        yield from ({"flow_run": {**one._asdict(), "since": _iso(one.since)}} for one in self.flow_runs or ())
+        counts = {state.value: self.counts.get(state, 0) for state in State}
+        unproven = {"partials": len(self.partials), "partial_bytes": sum(one.bytes for one in self.partials)}
+        yield {"status": {"root": str(self.root), **counts, **unproven, "free": self.free, "reserve": self.reserve}}
+
+    def lines(self) -> Iterator[str]:
+        """What a person reads."""
+        yield str(self.root)
+        on_disk = self.counts.get(State.PUBLISHED, 0) + self.counts.get(State.PRESENT, 0)
+        skipped, failed = self.counts.get(State.SKIPPED, 0), self.counts.get(State.FAILED, 0)
+        yield f"  {files(on_disk)} on disk, {skipped:,} skipped, {failed:,} failed"
+        full = " - less than has to stay free" if self.free <= self.reserve else ""
+        yield f"  {human_bytes(self.free)} free, {human_bytes(self.reserve)} of it reserved{full}"
+        for section in (self._run_lines, self._flow_run_lines, self._failure_lines, self._partial_lines):
+            yield from section()
+
+    def _run_lines(self) -> Iterator[str]:
+        yield "Last runs:" if self.runs else "No run yet."
+        for run in self.runs:
+            yield f"  {_clock(run.started_at)}  {selection_words(run.selection)}"
+            yield f"    {Summary(**run.summary).line() if run.summary else 'not ended: it runs, or it was killed'}"
+
+    def _flow_run_lines(self) -> Iterator[str]:
+        if self.remark:
+            yield f"Prefect: {self.remark}"
+        if self.flow_runs:
+            yield "Under way in Prefect:"
+            yield from (f"  {one.state:12} {_clock(one.since)}  {one.name}" for one in self.flow_runs)
+
+    def _failure_lines(self) -> Iterator[str]:
+        if self.waiting:
+            yield "Failed:"
+        for failure, until in self.waiting[:_MOST_FAILURES]:
+            runs = (
+                f"{failure.failures} runs in a row, since {_clock(failure.first)}" if failure.failures > 1 else "once"
+            )
+            yield f"  {failure.path}"
+            yield from (
+                f"    {text}" for text in (failure.reason, failure.next_step and f"-> {failure.next_step}") if text
+            )
+            when = f"rests until {_clock(until)}, or `prefect-alyx retry`" if until else "tried again at the next run"
+            yield f"    failed {runs}; {when}"
+        yield from _rest(len(self.waiting) - _MOST_FAILURES)
+
+    def _partial_lines(self) -> Iterator[str]:
+        if self.partials:
+            total = sum(one.bytes for one in self.partials)
+            yield f"Begun, not proven yet: {files(len(self.partials))}, {human_bytes(total)}:"
+        for one in self.partials[:_MOST_PARTIALS]:
+            size = f" of {human_bytes(one.size)}" if one.size is not None else ""
+            owner = "being written" if one.claimed else "to be continued"
+            yield f"  {human_bytes(one.bytes)}{size}, {owner}: {one.identity[:24]}"
+        yield from _rest(len(self.partials) - _MOST_PARTIALS)
+
+
+def status(root: Path | None, settings: AlyxSettings, now: datetime | None = None) -> Status:
+    """Look at a root; nothing is written, and nobody but a Prefect API that is configured or local is asked.
+
+    Args:
+        root: By default the settings' root, then ONE's cache directory.
+        settings: Defaults.
+        now: Clock, in UTC.
+
+    Raises:
+        DownloadError: `no-root` or `alyx-no-url`; a `ledger...` row; or the root's own.
+    """
+    known = root or settings.root
+    place = known.expanduser().absolute() if known else find_root(None, settings, AlyxClient())
+    with closing(Ledger.read_only(place)) as book:
+        runs, counts = book.last_runs(_MOST_RUNS), book.counts()
+        resting = book.resting((now or datetime.now(UTC)) - REST)
+        waiting = [Waiting(one, one.last + REST if one.path in resting else None) for one in book.failed()]
+    flow_runs, remark = _flow_runs()
+    free = free_bytes(place)
+    return Status(
+        place, runs, waiting, counts, _partials(Tree(place).partials), free, settings.reserve_bytes, flow_runs, remark
+    )
+
+
+def _partials(folder: Path) -> list[Unproven]:
+    """The partials of a tree, the largest first."""
+    found = []
+    for path in folder.glob(f"*{SUFFIX}"):
+        identity, owner = path.name.split(".")[:2]
+        size = identity.rpartition("-")[2]
+        try:
+            done = path.stat().st_size
+        except FileNotFoundError:  # published meanwhile
+            continue
+        found.append(Unproven(identity, done, int(size) if size.isdigit() else None, owner != FREE))
+    return sorted(found, key=lambda one: (-one.bytes, one.identity))
+
+
+def _flow_runs() -> tuple[list[FlowRunSeen] | None, str]:
+    """What Prefect runs and waits to run, or why it does not say; no server is started."""
+    local = None if get_current_settings().api.url else running_server()
+    url = str(get_current_settings().api.url or (local.url if local else ""))
+    if not url:
+        return None, ""
+    try:
+        found = bounded(partial(_ask_prefect, url), Pace(), _PREFECT_SECONDS)
+    except (httpx.HTTPError, TimeoutError):
+        return None, "its API does not answer now; what stands here is from the ledger."
+    return [FlowRunSeen(one.name, one.state_name or "", one.start_time or one.expected_start_time) for one in found], ""
+
+
+def _ask_prefect(url: str) -> list[FlowRun]:
+    with temporary_settings(updates={PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+        return client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=_FLOWS)),
+            flow_run_filter=FlowRunFilter.model_validate({"state": _UNDER_WAY}),
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+            limit=_MOST_FLOW_RUNS,
+        )
+
+
+def _run_row(run: Run) -> Json:
+    return {**run._asdict(), "started_at": _iso(run.started_at), "ended_at": _iso(run.ended_at)}
+
+
+def _rest(count: int) -> Iterator[str]:
+    if count > 0:
+        yield f"  and {count:,} more"
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _clock(moment: datetime | None) -> str:
+    """A moment on this machine's clock."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}" if moment else "-"
