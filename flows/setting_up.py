@@ -60,6 +60,8 @@ def set_protocol_up(protocol: str, profile: str, fields: Fields) -> str:
     try:
         written = client_class(name).setup(profile, **fields)
     except DownloadError as failure:
+        if failure.code == "bad-params":  # what was given here, not what is stored
+            raise click.UsageError(failure.reason) from failure
         if failure.code != "not-configured":
             raise
         step = f"Without a terminal: `prefect-alyx setup {protocol} --set NAME=VALUE`, --set NAME=- for a secret."

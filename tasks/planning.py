@@ -150,6 +150,8 @@ class _Draft:
             Expected.of(dataset.size, dataset.digest)
             self._want(dataset, stands)
         except DownloadError as refusal:
+            if refusal.verdict is Verdict.STOP_RUN:
+                raise
             self._skip(dataset, refusal.reason)
 
     def _want(self, dataset: Dataset, stands: Standing) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -189,8 +189,9 @@ def with_json(route, **fields):
     return route.client_with(json={name: value for name, value in changed.items() if value is not None})
 
 
-def queries(lab):
-    return [parse_qs(row.query) for row in lab.requests.seen(server="s3")]
+def signatures(lab):
+    """The Authorization header of each request to S3, "" for none."""
+    return [row.headers.get("authorization", "") for row in lab.requests.seen(server="s3")]
 
 
 def test_each_repository_has_its_own_bucket_and_keys(public, private, tmp_path):
@@ -199,15 +200,15 @@ def test_each_repository_has_its_own_bucket_and_keys(public, private, tmp_path):
     first, second = private.lab.requests.seen(server="s3")
     assert first.path.startswith(f"/{public.record['json']['bucket_name']}/data/cortexlab/Subjects/alf/")
     assert second.path.startswith(f"/{private.record['json']['bucket_name']}/data/churchlandlab/Subjects/alf/")
-    unsigned, signed = queries(private.lab)
-    assert "X-Amz-Signature" not in unsigned
-    assert signed["X-Amz-Credential"][0].startswith(f"{ACCESS_KEY}/")
+    unsigned, signed = signatures(private.lab)
+    assert unsigned == ""
+    assert f"Credential={ACCESS_KEY}/" in signed
 
 
 def test_each_repository_has_its_own_region(private, tmp_path):
     fetch(with_json(private, region_name="eu-west-2"), tmp_path / "a.tsv")
-    (query,) = queries(private.lab)
-    assert query["X-Amz-Credential"][0].split("/")[2:4] == ["eu-west-2", "s3"]
+    (signature,) = signatures(private.lab)
+    assert "/eu-west-2/s3/" in signature
 
 
 def test_keys_of_this_machine_open_a_bucket_that_alyx_has_no_keys_for(private, monkeypatch, tmp_path):
@@ -221,7 +222,7 @@ def test_a_public_bucket_never_sees_the_keys_of_this_machine(public, monkeypatch
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebodys-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "somebodys-secret")
     fetch(public.client_with(), tmp_path / "a.tsv")
-    assert queries(public.lab) == [{}]
+    assert signatures(public.lab) == [""]
 
 
 @pytest.mark.parametrize("fields", [{"Secret access key": "wrong/secret"}, {"Access key ID": "NOBODYSKEY0000000000"}])

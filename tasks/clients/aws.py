@@ -5,7 +5,6 @@ boto3 finds endpoint and keys, once; libcurl signs, and moves the bytes on the s
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -53,6 +52,7 @@ class AwsClient(StreamingClient):
         super().__init__(repository, params, options, pace)
         profile = store.profile("aws") if params is None else params
         self._settings = {**_texts(profile), **_texts(repository.get("json"))}
+        self._store = self._connect()
 
     def to_address(self, data_path: str, dataset_id: str | None = None) -> str:
         """Return `s3://bucket/key` of a registered path, the key percent-encoded.
@@ -102,10 +102,6 @@ class AwsClient(StreamingClient):
             detail = f"Repository {self.repository.get('name')} names no bucket (json.bucket_name)."
             raise error("not-addressable", detail)
         return str(bucket)
-
-    @functools.cached_property
-    def _store(self) -> _Store:
-        return self._connect()
 
     def _connect(self) -> _Store:
         """Find endpoint and keys: Alyx's keys; else none for a public bucket (ONE's rule); else as boto3 finds them."""

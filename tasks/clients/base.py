@@ -107,8 +107,8 @@ class DownloadClient(ABC):
         """
         return "not tried: this protocol has no small question"
 
-    @staticmethod
-    def is_configured() -> bool:
+    @classmethod
+    def is_configured(cls) -> bool:
         """Whether this machine has what the protocol needs; where it has not, its sources are left out."""
         return True
 

@@ -135,8 +135,8 @@ class GlobusClient(DownloadClient):
             _tidy(tree)
         return target
 
-    @staticmethod
-    def is_configured() -> bool:
+    @classmethod
+    def is_configured(cls) -> bool:
         """Whether there is a profile, or a service account in the environment."""
         return bool(store.profile(PROTOCOL) or os.environ.get("GLOBUS_CLIENT_ID"))
 

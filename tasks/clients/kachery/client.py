@@ -104,8 +104,8 @@ class KacheryClient(StreamingClient):
             self._cache.add(address.sha1, partial.path)
         return receipt
 
-    @staticmethod
-    def is_configured() -> bool:
+    @classmethod
+    def is_configured(cls) -> bool:
         """Whether kachery was set up here; without that no digest is shown to a gateway."""
         return is_configured()
 

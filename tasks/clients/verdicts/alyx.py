@@ -28,6 +28,7 @@ _ALYX_PAGES = {
     401: "alyx-gateway",
     403: "alyx-gateway",
     404: "alyx-not-found",
+    405: "alyx-url",  # a file server; Alyx says this in JSON
     407: "alyx-gateway",
     429: "alyx-throttled",
 }
