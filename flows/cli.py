@@ -6,6 +6,7 @@ Heavy imports wait until a verb needs them: Prefect alone takes four seconds, an
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from importlib.util import find_spec
 from io import TextIOWrapper
@@ -50,6 +51,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a path with letters that the terminal lacks is no reason to end
             stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends means what Ctrl-C means
     try:
         sys.exit(cli(standalone_mode=False) or DONE)
     except DownloadError as failure:

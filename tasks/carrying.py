@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from tasks.clients import client_class
 from tasks.clients.fetching import Receipt
 from tasks.clients.proof import HEAD_BYTES, Expected
-from tasks.clients.verdicts import DownloadError, Verdict, error
+from tasks.clients.verdicts import DownloadError, Verdict, error, os_error
 from tasks.model import Outcome, State
 from tasks.switchboard import CLOSING
 
@@ -98,6 +98,9 @@ class Carrier:
             if managed and not hopeless:
                 return Passed(transfer, managed[0], way.failures, way.receipt)
             return replace(failed(transfer, failure, way.failures, way.receipt), wrong=tuple(way.wrong))
+        except OSError as failure:  # of a file that is there, or of a partial
+            way.let_go()
+            return self.failed(transfer, os_error(failure, self.tree.root / transfer.path))
 
     def failed(self, transfer: Transfer, failure: DownloadError) -> Outcome:
         """The outcome of a transfer for which no source was asked."""

@@ -29,7 +29,7 @@ from tasks.ledger import Ledger
 from tasks.limits import limits_of, slots
 from tasks.managed import Delivery
 from tasks.model import Json, Outcome, State, Summary
-from tasks.planfile import Plan, read_batch
+from tasks.planfile import Plan, plans, prune_plans, read_batch
 from tasks.settings import AlyxSettings
 from tasks.switchboard import Switchboard
 
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     Carry = Callable[[Transfer], Arrival]
 
 P = ParamSpec("P")
+
+
+_DAY_SECONDS = 24 * 3600
 
 
 @dataclass(slots=True)
@@ -86,7 +89,14 @@ class Run:
             bytes_per_second=settings.bytes_per_second,
         )
         switchboard = Switchboard(records, options, pace)
-        return cls(id, tree, Ledger.open(root), switchboard, pace, settings.connections)
+        run = cls(id, tree, Ledger.open(root), switchboard, pace, settings.connections)
+        run.prune(settings.partial_days * _DAY_SECONDS)
+        return run
+
+    def prune(self, retention_seconds: float) -> None:
+        """Remove partials and plans that nobody continued for so long."""
+        Partials(self.tree.partials, self.tree.disk, self.pace).prune(retention_seconds)
+        prune_plans(plans(self.tree.root), before=self.pace.now() - retention_seconds)
 
     def carrier(self) -> Carrier:
         """The carrier of this run's transfers."""
@@ -97,8 +107,13 @@ class Run:
         self._settled_bytes += outcome.size or 0
         if outcome.wrong:
             self.mismatched.append(outcome)
-        if outcome.verdict == Verdict.STOP_RUN and not self.pace.stop.is_set():
-            self.stopped = f"{outcome.reason} {outcome.next_step}".strip()
+        if outcome.verdict == Verdict.STOP_RUN:
+            self.stop(f"{outcome.reason} {outcome.next_step}".strip())
+
+    def stop(self, why: str) -> None:
+        """Stop all batches; the first reason counts, since the others may only follow from it."""
+        if not self.pace.stop.is_set():
+            self.stopped = why
             self.pace.stop.set()
 
     def bytes_done(self) -> int:
@@ -142,9 +157,14 @@ def _settled(run: Run, group: list[Carried | Outcome]) -> list[Outcome]:
     results = publish(run.tree, [(one.partial, one.transfer.path) for one in carried])
     outcomes = [published(one, result) for one, result in zip(carried, results, strict=True)]
     outcomes += [one for one in group if isinstance(one, Outcome)]
-    run.ledger.record(outcomes, run=run.id)
     for outcome in outcomes:
         run.settle(outcome)
+    try:
+        run.ledger.record(outcomes, run=run.id)
+    except DownloadError as failure:
+        if failure.verdict is Verdict.STOP_RUN:  # a full disk stops the ledger, too
+            run.stop(str(failure))
+        raise
     return outcomes
 
 
@@ -186,7 +206,8 @@ def batch_task(name: str) -> Callable[[Callable[P, Json]], Task[P, Json]]:
         name=name,
         task_run_name="{label}",
         retries=3,
-        retry_delay_seconds=exponential_backoff(backoff_factor=10),
+        # Nothing wakes Prefect's sleep before a retry, and a stop may take ten seconds: 1, 2, 4 s, doubled at most.
+        retry_delay_seconds=exponential_backoff(backoff_factor=1),
         retry_jitter_factor=1,
         retry_condition_fn=may_mend,
         persist_result=False,

@@ -167,20 +167,24 @@ class Partial:
         self.expected.check(self.size, self.digest, self.head, name)
 
     def release(self) -> None:
-        """Give the partial back, for whoever continues it; an empty one is removed."""
+        """Give the partial back, for whoever continues it; an empty one is removed.
+
+        Where the disk does not let it (read-only, failing), it becomes free when this process ends.
+        """
         self.close()
-        if _size(self.path) <= 0:
-            self.discard()
-            return
         what = self.path.name.partition(".")[0]
         mark = self.path.name.removesuffix(SUFFIX).rpartition(".")[2]
-        with contextlib.suppress(FileNotFoundError):
-            self.path.rename(self.path.with_name(f"{what}.{FREE}.{mark}{SUFFIX}"))
+        with contextlib.suppress(OSError):
+            if _size(self.path) > 0:
+                self.path.rename(self.path.with_name(f"{what}.{FREE}.{mark}{SUFFIX}"))
+            else:
+                self.path.unlink()
 
     def discard(self) -> None:
         """Remove the partial."""
         self.close()
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.unlink()
 
     def close(self) -> None:
         """Close the file; the claim stays."""
@@ -277,7 +281,7 @@ class Partials:
         """Remove partials that nobody continued for so long; return how many."""
         removed = 0
         for path in self.directory.glob(f"*{SUFFIX}"):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # another run prunes too, or nothing can be removed here
                 if self.pace.now() - path.stat().st_mtime > retention_seconds and self._is_free(path.name):
                     path.unlink()
                     removed += 1
