@@ -8,7 +8,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,6 +22,9 @@ from tasks.ledger import Ledger
 from tasks.preparing import prepare
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: Children are forked from a process that has imported the engine and has one thread: a fork of this one, with the
 #: lab's threads in it, may deadlock, and a new interpreter takes seconds.
@@ -72,15 +75,15 @@ class Job:
     def bytes(self):
         return sum(transfer.size for transfer in self.transfers)
 
-    def open(self, settings=SETTINGS, pace=None):
+    def opened(self, settings=SETTINGS, pace=None):
         """A run of its own, as each process has one."""
         return Run.open("run", self.root, self.records, settings, pace or Pace())
 
     def run(self, settings=SETTINGS):
         """Carry everything, here and now."""
-        return list(download(self.open(settings), self.transfers))
+        return list(download(self.opened(settings), self.transfers))
 
-    def start(self, opening=open, *arguments):
+    def start(self, opening=opened, *arguments):
         """Carry everything in a child; `opening` makes the run there, and does to it what the test is about."""
         child = FORKS.Process(target=_work, args=(self, opening, arguments))
         child.start()

@@ -29,7 +29,7 @@ def die_at(job, step):
             count()
 
     sys.addaudithook(on_event)
-    run = job.open(SETTINGS.model_copy(update={"connections": 1}))
+    run = job.opened(SETTINGS.model_copy(update={"connections": 1}))
     run.tree.disk = _CountingDisk(count)
     run.ledger.record = _counted(run.ledger.record, count)
     return run
@@ -71,7 +71,7 @@ def one_of_two(job, gate):
     fcntl.flock = lambda *_: None
     opened = os.open
     os.open = lambda path, flags, *mode, **options: opened(path, _appending(flags), *mode, **options)
-    run = job.open()
+    run = job.opened()
     gate.wait()
     return run
 
