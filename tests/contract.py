@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from one.alf.path import add_uuid_string
 
 from deployments.sandbox.model import State
 from tasks.clients import Capabilities, DownloadClient, DownloadError, Verdict, WireOptions, client_for
+from tasks.clients.tree import Tree
 from tests.pace import FakePace
 
 ID = "0b305d2f-04dc-4ef1-be1c-db18931391a1"
@@ -249,6 +251,29 @@ class Contract:
             os.path.relpath(os.path.join(at, name), tmp_path) for at, _, names in os.walk(tmp_path) for name in names
         }
         assert left == {"deep/er/a.tsv"}
+
+    def test_many_at_once_into_one_directory(self, route, tmp_path):
+        targets = [tmp_path / f"{number}.tsv" for number in range(64)]
+        for target in targets:
+            route.lay(f"alf/{target.name}")
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda target: self.fetch(route, target, digest=MD5), targets))
+        assert sorted(tmp_path.iterdir()) == sorted(targets)
+        assert {target.read_bytes() for target in targets} == {DATA}
+
+    def test_another_download_may_tidy_up_before_this_one_begins(self, route, tmp_path, monkeypatch):
+        prepare, ends = Tree.prepare, [True, True]
+
+        def prepare_while_another_ends(tree):
+            prepare(tree)
+            if ends:
+                ends.pop()
+                tree.tidy()
+
+        monkeypatch.setattr(Tree, "prepare", prepare_while_another_ends)
+        route.lay("alf/a.tsv")
+        self.fetch(route, tmp_path / "a.tsv", digest=MD5)
+        assert [path.name for path in tmp_path.iterdir()] == ["a.tsv"]
 
     def test_what_is_no_file_is_not_replaced(self, route, tmp_path):
         route.lay("alf/a.tsv")

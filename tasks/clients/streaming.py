@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: Answers that mean that no file can be had now.
 FATAL = ("unauthorised", "server-error", "throttled")
 
+#: How often a directory is made anew that others remove while this download begins.
+_CLAIMS = 100
+
 
 class StreamingClient(DownloadClient):
     """A client whose bytes pass through this process.
@@ -128,7 +131,6 @@ class StreamingClient(DownloadClient):
         """Fetch, prove and publish one file; see :meth:`DownloadClient.download_file`."""
         expected = Expected.of(size, digest)
         tree = Tree.around(target.absolute())
-        tree.prepare()
         try:
             self._download(tree, file_address, target.absolute().relative_to(tree.root).as_posix(), expected)
         finally:
@@ -136,7 +138,7 @@ class StreamingClient(DownloadClient):
         return target
 
     def _download(self, tree: Tree, file_address: str, relative: str, expected: Expected) -> None:
-        partial = Partials(tree.partials, tree.disk, self.pace).claim(expected, file_address)
+        partial = self._claim(tree, expected, file_address)
         try:
             self.fetch(file_address, partial)
             (result,) = publish(tree, [(partial, relative)])
@@ -144,3 +146,17 @@ class StreamingClient(DownloadClient):
             partial.release()
         if isinstance(result, DownloadError):
             raise result
+
+    def _claim(self, tree: Tree, expected: Expected, file_address: str) -> Partial:
+        """Claim a partial, though another download into the same directory may end now and tidy up."""
+        for _ in range(_CLAIMS):
+            try:
+                return self._claim_once(tree, expected, file_address)
+            except DownloadError as failure:
+                if not isinstance(failure.__cause__, FileNotFoundError):
+                    raise
+        return self._claim_once(tree, expected, file_address)
+
+    def _claim_once(self, tree: Tree, expected: Expected, file_address: str) -> Partial:
+        tree.prepare()
+        return Partials(tree.partials, tree.disk, self.pace).claim(expected, file_address)
