@@ -9,6 +9,7 @@ import resource
 import signal
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -248,6 +249,14 @@ def test_workers_of_one_process_leave_a_host_alone_that_asked_one_of_them_to(pro
         assert 29 <= max(pace.waits) <= 60
 
 
+def wait_for_partial(root, size):
+    """What a server has sent may still be on its way to the disk."""
+    deadline = time.monotonic() + 30
+    while sum(path.stat().st_size for path in root.rglob("*.part")) < size:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_stop_is_seen_in_a_stalled_transfer_and_leaves_a_resumable_partial(protocol, tmp_path):
     pace = FakePace()
     with FaultServer() as server:
@@ -264,6 +273,7 @@ def test_stop_is_seen_in_a_stalled_transfer_and_leaves_a_resumable_partial(proto
         thread = threading.Thread(target=work)
         thread.start()
         assert server.stalling.wait(30)
+        wait_for_partial(tmp_path, len(DATA) // 2)
         pace.stop.set()
         thread.join(10)
         assert not thread.is_alive()

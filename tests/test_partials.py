@@ -99,8 +99,8 @@ def test_a_slow_owner_on_another_machine_cannot_write_into_what_was_taken_over(p
     os.utime(foreign.path, (long_ago, long_ago))
     taken = partials.claim(EXPECTED, URL)
     assert taken.size == 6000
-    foreign.write(b"late bytes of an owner that was only slow")
     taken.write(DATA[6000:])
+    foreign.write(b"late bytes of an owner that was only slow")
     taken.prove("a.npy")
     assert taken.path.read_bytes() == DATA
 
@@ -148,6 +148,7 @@ def test_old_partials_are_pruned_and_young_and_claimed_ones_kept(partials):
             os.utime(path, (0, 0))
     assert partials.prune(retention_seconds=3600) == 1
     assert len(names(partials)) == 2
+    assert not any(name.startswith(identity(old.expected, f"{URL}2")) for name in names(partials))
 
 
 def test_a_read_only_place_is_one_clear_error(tmp_path):
@@ -166,3 +167,18 @@ def test_a_stop_while_the_prefix_is_read_keeps_the_prefix(partials):
         partials.claim(EXPECTED, URL)
     partials.pace.stop.clear()
     assert partials.claim(EXPECTED, URL).size == 5000
+
+
+def test_what_is_thrown_away_is_gone_from_the_disk(partials):
+    partial = partials.claim(EXPECTED, URL)
+    partial.write(b"wrong" * len(DATA))
+    partial.reject()
+    assert partial.path.stat().st_size == 0
+
+
+def test_the_longest_of_several_partials_is_continued(partials):
+    claimed = [partials.claim(EXPECTED, URL) for _ in range(3)]
+    for partial, size in zip(claimed, (10, 300, 20), strict=True):
+        partial.write(DATA[:size])
+        partial.release()
+    assert partials.claim(EXPECTED, URL).size == 300

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -202,3 +203,54 @@ def test_names_at_the_limit_and_in_both_unicode_forms(tmp_path):
     (too_long,) = publish(tree, [proven(tree, "lab/" + "n" * 256, b"x")])
     assert isinstance(too_long, DownloadError)
     assert too_long.code == "name-too-long"
+
+
+class RecordingDisk(Disk):
+    """Says in which order things became durable and got their names."""
+
+    def __init__(self):
+        self.steps = []
+
+    def fsync(self, fd):
+        self.steps.append("folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "bytes")
+        super().fsync(fd)
+
+    def rename(self, source, name, dir_fd):
+        self.steps.append("name")
+        super().rename(source, name, dir_fd)
+
+
+def test_bytes_are_durable_before_the_name_and_the_name_before_the_result(tmp_path):
+    tree = Tree(tmp_path, RecordingDisk())
+    tree.prepare()
+    publish(tree, [proven(tree, "a.npy", b"one"), proven(tree, "b.npy", b"two")])
+    assert tree.disk.steps == ["bytes", "bytes", "name", "name", "folder"]
+
+
+def test_what_could_not_be_published_is_free_for_the_next(tmp_path):
+    tree = Tree(tmp_path)
+    tree.prepare()
+    (tmp_path / "a.npy").mkdir()
+    publish(tree, [proven(tree, "a.npy", b"one")])
+    assert [".free." in path.name for path in partials_of(tmp_path)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("size", "content", "code"),
+    [
+        (3, b"four", "size-mismatch"),
+        (5, b"four", "size-mismatch"),
+        (None, b"<html>", "not-data"),
+        (None, b"\xef\xbb\xbf <!DOCTYPE html>", "not-data"),
+        (None, b"\n<?xml version='1.0'?>", "not-data"),
+    ],
+)
+def test_without_a_digest_size_and_content_decide(size, content, code):
+    with pytest.raises(DownloadError) as caught:
+        Expected.of(size, "").check(len(content), "", content, "a.bin")
+    assert caught.value.code == code
+
+
+def test_a_digest_may_be_written_with_dashes():
+    digest = hashlib.md5(OLD).hexdigest()
+    assert Expected.of(None, f"{digest[:8]}-{digest[8:].upper()}").digest == digest

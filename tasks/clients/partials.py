@@ -167,16 +167,17 @@ class Partial:
         self.expected.check(self.size, self.digest, self.head, name)
 
     def release(self) -> None:
-        """Give the partial back, for whoever continues it; an empty one is removed.
+        """Give the partial back, for whoever continues it; one that is empty, or shorter than what is free, is removed.
 
         Where the disk does not let it (read-only, failing), it becomes free when this process ends.
         """
         self.close()
         what = self.path.name.partition(".")[0]
         mark = self.path.name.removesuffix(SUFFIX).rpartition(".")[2]
+        free = self.path.with_name(f"{what}.{FREE}.{mark}{SUFFIX}")
         with contextlib.suppress(OSError):
-            if _size(self.path) > 0:
-                self.path.rename(self.path.with_name(f"{what}.{FREE}.{mark}{SUFFIX}"))
+            if _size(self.path) > max(0, _size(free)):
+                self.path.rename(free)
             else:
                 self.path.unlink()
 
