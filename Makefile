@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format bench faults clean
+.PHONY: help setup demo test test-slow check format bench faults mutants clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ format: $(READY) ## Put the code into its form
 
 faults: $(READY) ## Run the fault matrix over real sockets and print it as a table
 	@$(BIN)/python -m tests.matrix
+
+mutants: $(READY) ## Break claim, verify and publish on purpose; prints what no test notices
+	@$(BIN)/python scripts/mutants.py
 
 bench: $(READY) ## Measure against curl, rclone, aria2, ONE and boto3; prints ratios
 	@$(BIN)/python -m tests.bench
