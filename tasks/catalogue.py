@@ -129,7 +129,7 @@ def records_of(row: Json) -> tuple[FileRecord, ...]:
         DownloadError: `alyx-incomplete` for one that cannot be read.
     """
     with readable("datasets"):
-        return tuple(map(_record, row.get("file_records") or ()))
+        return tuple(map(record_of, row.get("file_records") or ()))
 
 
 def registered(alyx: Pages, ids: Iterable[str]) -> Iterator[tuple[Candidate, Session | None]]:
@@ -243,5 +243,10 @@ def _dataset(row: Json, session: Session | None) -> Dataset:
     )
 
 
-def _record(row: Json) -> FileRecord:
+def record_of(row: Json) -> FileRecord:
+    """Return a file record, as a dataset's row holds it, or as a row of `/files`.
+
+    Raises:
+        KeyError: It lacks a field.
+    """
     return FileRecord(row["data_repository"], row["relative_path"], row.get("exists"), row.get("json"))

@@ -13,12 +13,13 @@ from tasks.clients import PROC_PRECEDENCE, DownloadClient, client_class, client_
 from tasks.clients.one_files import cache_dir
 from tasks.clients.verdicts import error
 from tasks.disk import free_bytes, look, require_writable
+from tasks.file_records import with_kachery
 from tasks.ledger import Ledger
 from tasks.listing import Listing, listing
 from tasks.planfile import Plan, Space
 from tasks.planning import make_plan
 from tasks.selection import Selection
-from tasks.sources import ANYWHERE, Router
+from tasks.sources import ANYWHERE, KACHERY, Router
 from tasks.wording import human_bytes
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def prepare(
         )
     )
     return make_plan(
-        found.datasets,
+        known_to_kachery(found.datasets, selection, alyx),
         left_out=left_out,
         root=str(place),
         router=_router(selection, records),
@@ -77,6 +78,16 @@ def prepare(
         resting=ledger.resting(datetime.now(UTC) - rest),
         catalogue=found.catalogue,
     )
+
+
+def known_to_kachery(found: Iterable[Dataset], selection: Selection, alyx: AlyxClient) -> Iterable[Dataset]:
+    """Complete datasets by what their file records say of kachery, where it may be asked for them.
+
+    Raises:
+        DownloadError: An `alyx-...` row, when they are read.
+    """
+    asked = KACHERY in selection.protocols and client_class(KACHERY).is_configured()
+    return with_kachery(found, alyx) if asked else found
 
 
 def router_for(selection: Selection, alyx: AlyxClient) -> Router:

@@ -60,9 +60,14 @@ def protocols(repository: Json) -> tuple[str, ...]:
         AWS: shared and (bucket or str(repository.get("name")).startswith("aws")),
         HTTP: shared and repository.get("data_url") and not bucket,
         GLOBUS: repository.get("globus_endpoint_id"),
-        KACHERY: shared and not _KACHERY_KEYS.isdisjoint(settings),
+        KACHERY: shared and names_kachery(settings),
     }
     return tuple(protocol for protocol, offered in offers.items() if offered)
+
+
+def names_kachery(json: object) -> bool:
+    """Whether the `json` of a repository or of a file record names a kachery address or zone."""
+    return not _KACHERY_KEYS.isdisjoint(_object(json))
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ class Router:
 
     def _record_tries(self, record: FileRecord) -> Iterator[_Try]:
         offered = self._offers.get(record.repository, ())
-        if record.json and not _KACHERY_KEYS.isdisjoint(record.json):
+        if names_kachery(record.json):
             offered = (*offered, KACHERY)
         refusal = self._refusal(record) or ("" if offered else _NO_WAY)
         if refusal:

@@ -11,7 +11,7 @@ from tasks.ledger import Ledger
 from tasks.model import Dataset
 from tasks.planfile import Space
 from tasks.planning import make_plan
-from tasks.preparing import find_root, router_for
+from tasks.preparing import find_root, known_to_kachery, router_for
 from tasks.selection import Selection
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def prepare_scrub(root: Path | None, share: float, settings: AlyxSettings) -> Pl
     Raises:
         DownloadError: when Alyx or the ledger cannot answer, or a root is missing.
     """
-    alyx = AlyxClient()
+    alyx, everything = AlyxClient(), Selection.read({"everything": True})
     place = find_root(root, settings, alyx)
     proofs = {proven.path: proven for proven in Ledger.read_only(place).oldest(share)}
 
@@ -44,9 +44,9 @@ def prepare_scrub(root: Path | None, share: float, settings: AlyxSettings) -> Pl
         return [(proofs[path].size, proofs[path].mtime_ns) for path in paths]
 
     return make_plan(
-        registered(proofs, alyx),
+        known_to_kachery(registered(proofs, alyx), everything, alyx),
         root=str(place),
-        router=router_for(Selection.read({"everything": True}), alyx),
+        router=router_for(everything, alyx),
         known=lambda _: {},  # nothing is known, so everything is read
         look=as_proven,
         space=Space(free_bytes(place), settings.reserve_bytes),

@@ -12,6 +12,8 @@ from deployments.sandbox.model import Record, Repository, State
 from tasks.alyx import AlyxClient
 from tasks.catalogue import repositories
 from tasks.downloading import Run, download
+from tasks.file_records import with_kachery
+from tasks.model import Dataset, FileRecord
 from tasks.preparing import prepare
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
@@ -81,6 +83,57 @@ def test_a_repository_names_the_zone_and_an_md5_is_skipped_with_the_reason(lab, 
     assert (outcomes[dataset.id].source, outcomes[dataset.id].verified) == ("kachery_lab", "sha1")
     assert list(skips) == [md5.id]
     assert "is an md5" in skips[md5.id]
+
+
+def test_a_file_record_names_the_address_even_of_an_md5(lab, gateway, tmp_path, monkeypatch):
+    monkeypatch.setenv("KACHERY_BASE_URL", gateway.url)
+    dataset = lab.world.odd("only-http")
+    uri = f"kachery:lab:sha1:{gateway.put('lab', dataset.content)}:a.npy"
+    (record,) = dataset.records
+    named = replace(record, state=State.LOST, json={"kachery_uri": uri})
+    dataset = change(lab, "only-http", records=(named,))
+    lab.stores.fill(lab.world)
+    _, outcomes = run(tmp_path, dataset)
+    said = outcomes[dataset.id]
+    assert (said.state, said.protocol, said.source, said.verified) == (
+        "published",
+        "kachary",
+        record.repository,
+        "md5",
+    )
+    assert (tmp_path / dataset.path).read_bytes() == dataset.content
+
+
+def files_asked(lab):
+    return lab.requests.count(path="/files")
+
+
+def test_records_are_asked_for_in_batches_and_only_where_kachery_is_wanted(lab, gateway, tmp_path, monkeypatch):
+    everything = Selection.read({"everything": True, "revision_rule": "all"})
+    before = files_asked(lab)
+    prepare(everything, tmp_path, AlyxSettings())
+    assert files_asked(lab) == before  # kachery is not set up
+    monkeypatch.setenv("KACHERY_BASE_URL", gateway.url)
+    prepare(everything.model_copy(update={"protocols": ["http"]}), tmp_path, AlyxSettings())
+    assert files_asked(lab) == before  # nor wanted
+    prepare(everything, tmp_path, AlyxSettings())
+    assert files_asked(lab) == before + 1  # no record has a json
+    record = lab.world.odd("only-http").records[0]
+    change(lab, "only-http", records=(replace(record, json={"mismatch_hash": True}),))
+    monkeypatch.setattr("tasks.file_records.MOST_IDS", 20)
+    plan = prepare(everything, tmp_path, AlyxSettings())
+    assert files_asked(lab) == before + 1 + 1 + 3  # 60 datasets are three batches
+    assert plan.fetch.files + plan.skipped == 60
+
+
+def test_a_record_that_the_cache_tables_do_not_know_is_added(lab):
+    (record,) = lab.world.odd("only-http").records
+    named = replace(record, json={"kachery_uri": f"kachery:lab:sha1:{'0' * 40}"})
+    dataset = change(lab, "only-http", records=(named,))
+    known = FileRecord("flatiron_elsewhere", record.relative_path, None)
+    in_tables = Dataset(dataset.id, None, None, dataset.path, dataset.size, dataset.hash, records=(known,))
+    (found,) = with_kachery([in_tables], AlyxClient())
+    assert found.records == (known, FileRecord(record.repository, record.relative_path, True, named.json))
 
 
 def test_what_the_servers_lost_comes_from_kachery(lab, gateway, tmp_path, monkeypatch):
