@@ -146,19 +146,36 @@ def download(run: Run, transfers: Iterable[Transfer], carry: Carry | None = None
 def _carried(run: Run, transfers: Iterable[Transfer], carry: Carry, passed: list[Passed]) -> Iterator[Outcome]:
     """Let a crew carry transfers; what only a service can bring is passed on."""
     crew = Crew(carry, transfers, run.connections, run.pace.stop)
+    unrecorded: list[Outcome] = []
     for group in crew.groups():
         passed += [one for one in group if isinstance(one, Passed)]
-        yield from _settled(run, [one for one in group if not isinstance(one, Passed)])
+        outcomes = _published(run, [one for one in group if not isinstance(one, Passed)])
+        try:
+            yield from _recorded(run, [*unrecorded, *outcomes])
+            unrecorded = []
+        except DownloadError as failure:
+            if failure.code != "disk-full":
+                raise
+            unrecorded += outcomes  # there is room once all have stopped: partials give some back
+    yield from _recorded(run, unrecorded)
 
 
 def _settled(run: Run, group: list[Carried | Outcome]) -> list[Outcome]:
     """Publish a group, record it, and count it."""
+    return _recorded(run, _published(run, group))
+
+
+def _published(run: Run, group: list[Carried | Outcome]) -> list[Outcome]:
     carried = [one for one in group if isinstance(one, Carried)]
     results = publish(run.tree, [(one.partial, one.transfer.path) for one in carried])
     outcomes = [published(one, result) for one, result in zip(carried, results, strict=True)]
     outcomes += [one for one in group if isinstance(one, Outcome)]
     for outcome in outcomes:
         run.settle(outcome)
+    return outcomes
+
+
+def _recorded(run: Run, outcomes: list[Outcome]) -> list[Outcome]:
     try:
         run.ledger.record(outcomes, run=run.id)
     except DownloadError as failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -39,6 +40,30 @@ def test_a_released_partial_is_continued_with_its_digest(partials):
     second.write(DATA[4000:])
     second.prove("a.npy")
     assert second.path.read_bytes() == DATA
+
+
+class HalfDisk(Disk):
+    """Writes half of what it is given, and fails, once."""
+
+    def __init__(self):
+        self.failed = False
+
+    def write(self, fd, data):
+        if self.failed:
+            return super().write(fd, data)
+        self.failed = True
+        os.write(fd, data[: len(data) // 2])
+        raise OSError(errno.EIO, "input/output error")
+
+
+def test_what_a_failed_write_left_behind_is_not_part_of_the_file(tmp_path):
+    partial = Partials(tmp_path, HalfDisk(), Pace()).claim(EXPECTED, URL)
+    with pytest.raises(OSError, match="input/output"):
+        partial.write(DATA)
+    assert partial.size == 0
+    partial.write(DATA)
+    partial.prove("a.npy")
+    assert partial.path.read_bytes() == DATA
 
 
 def test_a_claimed_partial_is_left_alone(partials):

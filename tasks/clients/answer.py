@@ -67,7 +67,7 @@ class Answer:
         except DownloadError as refused:
             self.failure = refused
         except OSError as failed:
-            self.failure = os_error(failed, self.partial.path)
+            self.failure = os_error(failed, self.partial.path, missing=self.partial.missing)
         except zlib.error as broken:
             self.failure = error("protocol", f"{self.where}: the compressed body is broken ({broken}).")
         else:

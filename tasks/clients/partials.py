@@ -37,6 +37,8 @@ SUFFIX = ".part"
 #: default stall limit, so that a slow owner is not robbed.
 LEASE_SECONDS = 300.0
 _READ = 1 << 20
+#: What a partial gives back after the disk refused more: the ledger lies there too, and has to say how the run ended.
+_ROOM = 64 << 10
 _serial = itertools.count()
 
 
@@ -93,6 +95,7 @@ class Partial:
     if_range: str = ""
     wrong: list[str] = field(default_factory=list)
     _hash: Digest | None = field(default=None, repr=False)
+    _refused: bool = False
 
     def __post_init__(self) -> None:
         self._hash = self.expected.hasher()
@@ -101,6 +104,11 @@ class Partial:
     def digest(self) -> str:
         """Hex digest of all bytes so far; "" where there is nothing to compare with."""
         return self._hash.hexdigest() if self._hash else ""
+
+    @property
+    def missing(self) -> int | None:
+        """Bytes that are still to come; None where the size is not known."""
+        return None if self.expected.size is None else self.expected.size - self.size
 
     def rehash(self, check: Callable[[], None]) -> None:
         """Read what is already there: a prefix counts only when this process has hashed it itself.
@@ -134,8 +142,18 @@ class Partial:
 
     def write(self, data: bytes) -> None:
         """Append bytes; raises OSError as the disk does, and then what was written before still counts."""
-        self.disk.write(self.fd, data)
+        try:
+            self.disk.write(self.fd, data)
+        except OSError:
+            self._forget_the_half()
+            raise
         self._account(data)
+
+    def _forget_the_half(self) -> None:
+        """Of a write that failed some bytes may lie there; the next one must not come after them."""
+        self._refused = True
+        os.lseek(self.fd, self.size, os.SEEK_SET)
+        os.ftruncate(self.fd, self.size)
 
     def rewind(self) -> None:
         """Throw all bytes away and begin again."""
@@ -171,6 +189,9 @@ class Partial:
 
         Where the disk does not let it (read-only, failing), it becomes free when this process ends.
         """
+        if self._refused:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.fd, max(0, self.size - _ROOM))
         self.close()
         what = self.path.name.partition(".")[0]
         mark = self.path.name.removesuffix(SUFFIX).rpartition(".")[2]

@@ -186,6 +186,7 @@ class _Talk(BaseHTTPRequestHandler):
     def _farewell(self) -> None:
         """Say over TLS that nothing was cut off, without waiting for the client's own farewell."""
         if isinstance(self.connection, ssl.SSLSocket):
+            self._drain()  # a farewell that finds no room in the kernel's buffer would be left unsaid
             self.connection.setblocking(False)
             with suppress(ssl.SSLWantReadError):
                 self.connection.unwrap()

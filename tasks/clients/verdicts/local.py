@@ -28,12 +28,19 @@ _ERRNO = {
 }
 
 
-def os_error(failure: OSError, path: object) -> DownloadError:
-    """The verdict on a failure of the local file system; a full disk says how much is free."""
+def os_error(failure: OSError, path: object, *, missing: int | None = None) -> DownloadError:
+    """The verdict on a failure of the local file system; a full disk says how much is free, and how much is needed.
+
+    Args:
+        failure: What the system said.
+        path: What was read or written.
+        missing: Bytes that this file still needs; None where nobody knows.
+    """
     code = _ERRNO.get(failure.errno or 0, "local-io")
     detail = f"{path}: {failure.strerror or failure}."
     if code == "disk-full":
-        detail += f" {_free(path)} bytes are free there."
+        detail += f" {_free(path)} bytes are free there"
+        detail += "." if missing is None else f", and this file alone needs {missing:,} more."
     return error(code, detail)
 
 
