@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -15,6 +13,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from deployments.sandbox.lab import Lab
 from tasks.clients.seams import Pace
 from tests.loopback import Reply, serve
+from tests.mounts import tmpfs
 
 NOBODY = "11111111-1111-4111-8111-111111111111"
 USAGE, TEMPORARY, STOPPED = 2, 5, 7
@@ -296,14 +295,8 @@ def test_a_file_where_ours_belongs(command, lab, root, monkeypatch):
 @pytest.fixture
 def read_only(tmp_path):
     """A mount that cannot be written, by root either."""
-    place = tmp_path / "mount"
-    place.mkdir()
-    if shutil.which("mount") is None or os.geteuid() != 0:
-        pytest.skip("only root mounts")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", place], check=False).returncode:
-        pytest.skip("nothing can be mounted here")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    with tmpfs(tmp_path / "mount", "ro,size=1m") as place:
+        yield place
 
 
 @pytest.mark.parametrize("below", ["", "deep/er"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from tasks.clients.tree import OURS
 from tasks.ledger import Ledger
 from tasks.model import State
 from tests.engine import Job, lab_of, partials_of, unproven_files, wrong_files
+from tests.mounts import tmpfs
 from tests.slow_link import SlowLink
 
 pytestmark = pytest.mark.slow
@@ -47,10 +49,27 @@ def lab(tmp_path, link):
 
 
 @pytest.fixture
-def job(lab, tmp_path):
-    job = Job.of(tmp_path / "root")
+def disk(tmp_path):
+    """A small disk under the root."""
+    with tmpfs(tmp_path / "disk", "size=80m") as place:
+        yield place
+
+
+@pytest.fixture
+def job(request, lab, tmp_path):
+    place = request.getfixturevalue("disk") if "disk" in request.fixturenames else tmp_path
+    job = Job.of(place / "root")
     lab.requests.clear()
     return job
+
+
+def fill(disk):
+    """Let others take all the room that is left."""
+    others = disk / "others"
+    with others.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 16))
+    return others
 
 
 @pytest.fixture
@@ -59,7 +78,11 @@ def fetch(home, job):
 
     def start():
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *words], env=_environment(home), stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "flows.cli", *words],
+            env=_environment(home),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     return start
@@ -113,4 +136,25 @@ def test_a_command_that_is_killed_twice_goes_on_where_it_was(job, lab, link, fet
     assert wrong_files(job) == unproven_files(job) == set()
     assert partials_of(job.root) == []
     assert not old_plan.exists()
+    assert lab.requests.sent(server="http") <= 1.05 * job.bytes
+
+
+def test_a_disk_that_others_fill_stops_the_command_and_the_next_run_goes_on(job, lab, link, fetch, disk):
+    process = fetch()
+    assert link.wait_until(job.bytes // 3, lambda: process.poll() is not None)
+    others = fill(disk)
+    shown, told = process.communicate(timeout=60)
+    assert process.returncode == 7
+    assert "The disk is full" in told
+    assert str(disk) in told
+    assert "bytes are free there, and this file alone needs" in told
+    assert "Traceback" not in told
+    *lines, last = map(json.loads, shown.splitlines())
+    assert last["summary"]["failed"] > 0
+    assert {one["reason"] for one in lines if one["state"] == "failed"}
+    assert wrong_files(job, missing_allowed=True) == set()
+    others.unlink()
+    assert finish(fetch())["files"] == FILES
+    assert wrong_files(job) == unproven_files(job) == set()
+    assert partials_of(job.root) == []
     assert lab.requests.sent(server="http") <= 1.05 * job.bytes

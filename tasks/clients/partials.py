@@ -38,7 +38,7 @@ SUFFIX = ".part"
 LEASE_SECONDS = 300.0
 _READ = 1 << 20
 #: What a partial gives back after the disk refused more: the ledger lies there too, and has to say how the run ended.
-_ROOM = 64 << 10
+_ROOM = 256 << 10
 _serial = itertools.count()
 
 
