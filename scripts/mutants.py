@@ -17,8 +17,8 @@ CLIENTS = "tasks/clients"
 #: File, what stands there, and what a slip would make of it.
 MUTANTS = (
     # claim
-    ("partials.py", "if taken := self._take(path, mine):", "if taken := path:"),
-    ("partials.py", "if self._is_free(name)]", "]"),
+    ("partials.py", "if taken := self._take(name, mine):", "if taken := name:"),
+    ("partials.py", " and self._is_free(name)]", "]"),
     ("partials.py", "        return not _alive(int", "        return _alive(int"),
     ("partials.py", "_hash.update(data)\n        self.size", "_hash.update(data[1:])\n        self.size"),
     (
@@ -27,13 +27,13 @@ MUTANTS = (
         "        partial.size = os.fstat(partial.fd).st_size\n",
     ),
     ("partials.py", "st_mtime > LEASE_SECONDS", "st_mtime < LEASE_SECONDS"),
-    ("partials.py", "            _detach(target)\n", "            pass\n"),
+    ("partials.py", "            self._detach(target)\n", "            pass\n"),
     ("partials.py", "            os.ftruncate(self.fd, 0)\n", ""),
-    ("partials.py", "key=_size, reverse=True", "key=_size"),
+    ("partials.py", "key=self._folder.size, reverse=True", "key=self._folder.size"),
     ("partials.py", 'else f"from-{short_hash(address)}"', 'else "from"'),
     ("partials.py", "> retention_seconds and", "< retention_seconds and"),
-    ("partials.py", "return target if target.exists() else None", "return None"),
-    ("partials.py", "            self.path = renamed\n", ""),
+    ("partials.py", 'return target if self._folder.size(target) >= 0 else ""', 'return ""'),
+    ("partials.py", "            self.name = renamed\n", ""),
     # verify
     ("proof.py", "self.size is not None and size != self.size", "False"),
     ("proof.py", "size != self.size:", "size < self.size:"),

@@ -109,7 +109,7 @@ def _create(connection: sa.Connection) -> None:
 def _make_private(root: Path) -> None:
     Tree(root).prepare()
     try:
-        os.close(os.open(ledger_file(root), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(ledger_file(root), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except OSError as failure:
         raise os_error(failure, ledger_file(root)) from failure
 

@@ -196,8 +196,8 @@ def _replace(path: Path, content: bytes | pa.Buffer) -> None:
         try:
             file.write(content)
             file.flush()
+            os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)
             Path(file.name).replace(path)
         finally:
             Path(file.name).unlink(missing_ok=True)

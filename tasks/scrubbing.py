@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tasks.carrying import Arrival
+    from tasks.clients.tree import Tree
     from tasks.downloading import Carry, Run
     from tasks.ledger import Ledger
     from tasks.model import Json, Proof, Transfer
@@ -74,7 +75,7 @@ class Scrubber:
         return found and (found.st_ino, found.st_size, found.st_mtime_ns)
 
     def _is_intact(self, path: str, proof: Proof) -> bool:
-        _forget_cached(self.carrier.tree.root / path)
+        _forget_cached(self.carrier.tree, path)
         try:
             return self.carrier.proves(path, Expected(proof.size, proof.digest))
         except OSError as failure:
@@ -102,14 +103,11 @@ def _noted(arrival: Arrival, note: str) -> Arrival:
     return replace(arrival, reason=f"{note} {arrival.reason}".strip()) if isinstance(arrival, Outcome) else arrival
 
 
-def _forget_cached(path: Path) -> None:
+def _forget_cached(tree: Tree, path: str) -> None:
     """Let the kernel read the disk and not its memory, which may still hold what the disk has lost."""
     if hasattr(os, "posix_fadvise"):
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(fd)
+        with tree.open(path) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @batch_task("scrub batch")

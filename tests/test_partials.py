@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tasks.clients import partials as module
+from tasks.clients.folder import Folder
 from tasks.clients.partials import LEASE_SECONDS, Partials, identity
 from tasks.clients.proof import Expected
 from tasks.clients.seams import Disk, Pace
@@ -135,13 +136,13 @@ def test_a_claim_whose_reply_was_lost_is_won(partials, monkeypatch):
     left = partials.claim(EXPECTED, URL)
     left.write(DATA[:3000])
     left.release()
-    rename = type(left.path).rename
+    rename = Folder.rename
 
-    def renamed_but_not_told(path, target):
-        rename(path, target)
-        raise FileNotFoundError(path)
+    def renamed_but_not_told(folder, old, new):
+        rename(folder, old, new)
+        raise FileNotFoundError(old)
 
-    monkeypatch.setattr(type(left.path), "rename", renamed_but_not_told)
+    monkeypatch.setattr(Folder, "rename", renamed_but_not_told)
     assert partials.claim(EXPECTED, URL).size == 3000
 
 

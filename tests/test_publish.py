@@ -84,9 +84,9 @@ class DyingDisk(Disk):
         self._count()
         super().mkdir(name, dir_fd)
 
-    def rename(self, source, name, dir_fd):
+    def rename(self, *names):
         self._count()
-        super().rename(source, name, dir_fd)
+        super().rename(*names)
         self._count()
 
 
@@ -124,10 +124,10 @@ class FailingDisk(Disk):
             raise OSError(self.number, os.strerror(self.number))
         super().fsync(fd)
 
-    def rename(self, source, name, dir_fd):
+    def rename(self, *names):
         if self.what == "rename":
             raise OSError(self.number, os.strerror(self.number))
-        super().rename(source, name, dir_fd)
+        super().rename(*names)
 
 
 @pytest.mark.parametrize("what", ["fsync", "rename"])
@@ -215,9 +215,9 @@ class RecordingDisk(Disk):
         self.steps.append("folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "bytes")
         super().fsync(fd)
 
-    def rename(self, source, name, dir_fd):
+    def rename(self, *names):
         self.steps.append("name")
-        super().rename(source, name, dir_fd)
+        super().rename(*names)
 
 
 def test_bytes_are_durable_before_the_name_and_the_name_before_the_result(tmp_path):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from tasks.clients.folder import Folder
 from tasks.clients.proof import HEAD_BYTES, Expected
 from tasks.clients.verdicts import DownloadError, os_error
 
@@ -39,6 +40,7 @@ LEASE_SECONDS = 300.0
 _READ = 1 << 20
 #: What a partial gives back after the disk refused more: the ledger lies there too, and has to say how the run ended.
 _ROOM = 256 << 10
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _serial = itertools.count()
 
 
@@ -78,13 +80,16 @@ class Partial:
     """A claimed partial: its file, how much of it there is, and the running digest of exactly that much.
 
     Attributes:
+        folder: Where it lies.
+        name: Its name there.
         validator: Short hash of the ETag or Last-Modified that the bytes came with; "" where unknown.
         source: Address that the bytes came from in this process.
         if_range: The validator as `If-Range` may carry it; "" where there is no strong one.
         wrong: Digests of whole files that were thrown away.
     """
 
-    path: Path
+    folder: Folder
+    name: str
     expected: Expected
     disk: Disk
     fd: int
@@ -99,6 +104,11 @@ class Partial:
 
     def __post_init__(self) -> None:
         self._hash = self.expected.hasher()
+
+    @property
+    def path(self) -> Path:
+        """Where it lies, for people; what is done with it is done in its open folder."""
+        return self.folder.path / self.name
 
     @property
     def digest(self) -> str:
@@ -174,10 +184,10 @@ class Partial:
         """Keep which version of the object these bytes come from, on disk too where no digest could tell."""
         mark = short_hash(validator) if validator else ""
         if mark != self.validator and not self.expected.digest:
-            stem, _, _ = self.path.name.removesuffix(SUFFIX).rpartition(".")
-            renamed = self.path.with_name(f"{stem}.{mark}{SUFFIX}")
-            self.path.rename(renamed)
-            self.path = renamed
+            stem, _, _ = self.name.removesuffix(SUFFIX).rpartition(".")
+            renamed = f"{stem}.{mark}{SUFFIX}"
+            self.folder.rename(self.name, renamed)
+            self.name = renamed
         self.validator = mark
 
     def prove(self, name: str) -> None:
@@ -193,20 +203,20 @@ class Partial:
             with contextlib.suppress(OSError):
                 os.ftruncate(self.fd, max(0, self.size - _ROOM))
         self.close()
-        what = self.path.name.partition(".")[0]
-        mark = self.path.name.removesuffix(SUFFIX).rpartition(".")[2]
-        free = self.path.with_name(f"{what}.{FREE}.{mark}{SUFFIX}")
+        what = self.name.partition(".")[0]
+        mark = self.name.removesuffix(SUFFIX).rpartition(".")[2]
+        free = f"{what}.{FREE}.{mark}{SUFFIX}"
         with contextlib.suppress(OSError):
-            if _size(self.path) > max(0, _size(free)):
-                self.path.rename(free)
+            if self.folder.size(self.name) > max(0, self.folder.size(free)):
+                self.folder.rename(self.name, free)
             else:
-                self.path.unlink()
+                self.folder.unlink(self.name)
 
     def discard(self) -> None:
         """Remove the partial."""
         self.close()
         with contextlib.suppress(OSError):
-            self.path.unlink()
+            self.folder.unlink(self.name)
 
     def close(self) -> None:
         """Close the file; the claim stays."""
@@ -223,6 +233,10 @@ class Partials:
         self.disk = disk
         self.pace = pace
 
+    @functools.cached_property
+    def _folder(self) -> Folder:
+        return Folder(self.directory)
+
     def claim(self, expected: Expected, address: str) -> Partial:
         """Take the largest partial of this content that nobody is writing, or begin a new one.
 
@@ -230,23 +244,31 @@ class Partials:
         they are never written into one file by two.
 
         Raises:
-            DownloadError: `disk-full`, `read-only`, `name-too-long` or `local-io`.
+            DownloadError: `disk-full`, `read-only`, `name-too-long` or `local-io`; `not-ours`.
         """
         what = identity(expected, address)
         mine = f"{what}.{owner()}"
         try:
-            for path in self._candidates(what):
-                if taken := self._take(path, mine):
+            for name in self._candidates(what):
+                if taken := self._take(name, mine):
                     return self._continue(self._open(taken, expected, os.O_RDWR))
-            new = self.directory / f"{mine}.{SUFFIX}"
-            return self._open(new, expected, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            return self._open(f"{mine}.{SUFFIX}", expected, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except OSError as failure:
             raise os_error(failure, self.directory) from failure
 
-    def _open(self, path: Path, expected: Expected, flags: int) -> Partial:
-        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        validator = path.name.removesuffix(SUFFIX).rpartition(".")[2]
-        return Partial(path, expected, self.disk, fd, validator=validator)
+    def adopt(self, staged: Path, expected: Expected, address: str) -> Partial:
+        """Claim a file that a service has put beside the partials; raises as :meth:`claim` does."""
+        name = f"{identity(expected, address)}.{FREE}.{SUFFIX}"
+        try:
+            os.rename(staged, name, dst_dir_fd=self._folder.fd)
+        except OSError as failure:
+            raise os_error(failure, staged) from failure
+        return self.claim(expected, address)
+
+    def _open(self, name: str, expected: Expected, flags: int) -> Partial:
+        fd = self._folder.open(name, flags)
+        validator = name.removesuffix(SUFFIX).rpartition(".")[2]
+        return Partial(self._folder, name, expected, self.disk, fd, validator=validator)
 
     def _continue(self, partial: Partial) -> Partial:
         try:
@@ -256,21 +278,31 @@ class Partials:
             raise
         return partial
 
-    def _candidates(self, what: str) -> list[Path]:
-        names = [name for name in os.listdir(self.directory) if name.startswith(f"{what}.") and name.endswith(SUFFIX)]
-        paths = [self.directory / name for name in names if self._is_free(name)]
-        return sorted(paths, key=_size, reverse=True)
+    def _candidates(self, what: str) -> list[str]:
+        names = [name for name in self._names() if name.startswith(f"{what}.") and self._is_free(name)]
+        return sorted(names, key=self._folder.size, reverse=True)
 
-    def _take(self, path: Path, mine: str) -> Path | None:
-        """Rename to a name of our own; a lost reply of an NFS server is told by looking for that name."""
-        target = path.with_name(f"{mine}.{path.name.removesuffix(SUFFIX).rpartition('.')[2]}{SUFFIX}")
+    def _names(self) -> list[str]:
+        return [name for name in self._folder.names() if name.endswith(SUFFIX)]
+
+    def _take(self, name: str, mine: str) -> str:
+        """Rename to a name of our own, "" for one that is gone; a lost reply of an NFS server is told by looking."""
+        target = f"{mine}.{name.removesuffix(SUFFIX).rpartition('.')[2]}{SUFFIX}"
         try:
-            path.rename(target)
+            self._folder.rename(name, target)
         except FileNotFoundError:
-            return target if target.exists() else None
-        if _host(path.name) not in (FREE, machine()):
-            _detach(target)
+            return target if self._folder.size(target) >= 0 else ""
+        if _host(name) not in (FREE, machine()):
+            self._detach(target)
         return target
+
+    def _detach(self, name: str) -> None:
+        """Move the bytes to a file of our own: an owner on another machine may only be slow, and still write."""
+        copy = f".copy-{owner()}"
+        source, target = self._folder.open(name, os.O_RDONLY), self._folder.open(copy, _NEW)
+        with os.fdopen(source, "rb") as old, os.fdopen(target, "wb") as new:
+            shutil.copyfileobj(old, new, _READ)
+        self._folder.rename(copy, name)
 
     def _is_free(self, name: str) -> bool:
         host = _host(name)
@@ -282,50 +314,39 @@ class Partials:
         _, pid, born, _ = who.split("-")
         if host == machine():
             return not _alive(int(pid), float(born.replace("_", ".")))
-        return self._lease_is_over(self.directory / name)
+        return self._lease_is_over(name)
 
-    def _lease_is_over(self, path: Path) -> bool:
+    def _lease_is_over(self, name: str) -> bool:
         """Compare with a file written now, so that the file server's clock is asked and not ours."""
-        probe = self.directory / f".clock-{owner()}"
+        probe = f".clock-{owner()}"
         try:
-            probe.touch()
-            return probe.stat().st_mtime - path.stat().st_mtime > LEASE_SECONDS
+            os.close(self._folder.open(probe, _NEW))
+            return self._folder.stat(probe).st_mtime - self._folder.stat(name).st_mtime > LEASE_SECONDS
         except FileNotFoundError:
             return False
         finally:
-            probe.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                self._folder.unlink(probe)
 
     def bytes(self) -> int:
-        """Bytes that lie in partials now."""
-        return sum(max(0, _size(path)) for path in self.directory.glob(f"*{SUFFIX}"))
+        """Bytes that lie in partials now; 0 where somebody has removed the folder."""
+        with contextlib.suppress(FileNotFoundError):
+            return sum(max(0, self._folder.size(name)) for name in self._names())
+        return 0
 
     def prune(self, retention_seconds: float) -> int:
         """Remove partials that nobody continued for so long; return how many."""
         removed = 0
-        for path in self.directory.glob(f"*{SUFFIX}"):
+        for name in self._names():
             with contextlib.suppress(OSError):  # another run prunes too, or nothing can be removed here
-                if self.pace.now() - path.stat().st_mtime > retention_seconds and self._is_free(path.name):
-                    path.unlink()
+                if self.pace.now() - self._folder.stat(name).st_mtime > retention_seconds and self._is_free(name):
+                    self._folder.unlink(name)
                     removed += 1
         return removed
 
 
 def _host(name: str) -> str:
     return name.split(".")[1].partition("-")[0]
-
-
-def _detach(path: Path) -> None:
-    """Move the bytes to a file of our own: an owner on another machine may only be slow, and still write."""
-    copy = path.with_name(f".copy-{owner()}")
-    shutil.copyfile(path, copy)
-    copy.replace(path)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return -1
 
 
 def _alive(pid: int, born: float) -> bool:

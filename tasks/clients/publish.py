@@ -95,7 +95,7 @@ def _rename(tree: Tree, fd: int, partial: Partial, relative: str) -> Published |
     try:
         _refuse_what_is_no_file(name, fd, f"{tree.root}/{relative}")
         mtime_ns = os.fstat(partial.fd).st_mtime_ns
-        tree.disk.rename(partial.path, name, fd)
+        tree.disk.rename(partial.name, partial.folder.fd, name, fd)
     except DownloadError as refused:
         return refused
     except OSError as failure:

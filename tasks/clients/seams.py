@@ -104,9 +104,9 @@ class Disk:
         """Make a directory inside an open one."""
         os.mkdir(name, dir_fd=dir_fd)
 
-    def rename(self, source: Path, name: str, dir_fd: int) -> None:
-        """Give `source` the name `name` inside an open directory, atomically."""
-        os.rename(source, name, dst_dir_fd=dir_fd)
+    def rename(self, source: str, source_fd: int, name: str, dir_fd: int) -> None:
+        """Give `source` in one open directory the name `name` in another one, atomically."""
+        os.rename(source, name, src_dir_fd=source_fd, dst_dir_fd=dir_fd)
 
     def free(self, path: Path) -> int:
         """Bytes that this user may still write where `path` lies."""

@@ -13,6 +13,7 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from tasks.clients.folder import is_ours, make_private
 from tasks.clients.seams import Disk
 from tasks.clients.verdicts import error, os_error
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 #: The directory of what is ours, under the root.
 OURS = ".prefect-alyx"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Tree:
@@ -36,7 +38,7 @@ class Tree:
     def around(cls, target: Path, disk: Disk | None = None) -> Tree:
         """The tree a single target belongs to: the nearest one above it that is ours, else its own directory."""
         for parent in target.parents:
-            if (parent / OURS).is_dir():
+            if is_ours(parent / OURS):
                 return cls(parent, disk)
         return cls(target.parent, disk)
 
@@ -49,12 +51,15 @@ class Tree:
         """Make the root and our own directory, the latter for this user only.
 
         Raises:
-            DownloadError: `bad-root`, `read-only` or `disk-full`.
+            DownloadError: `bad-root`, `read-only` or `disk-full`; `not-ours` where a symlink or another user's
+                directory stands in the place of ours.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            (self.root / OURS).mkdir(mode=0o700, exist_ok=True)
-            self.partials.mkdir(mode=0o700, exist_ok=True)
+            with self.directory(PurePosixPath()) as root:
+                make_private(root, OURS, self.root / OURS)
+            with self.directory(PurePosixPath(OURS), create=False) as ours:
+                make_private(ours, self.partials.name, self.partials)
         except (FileExistsError, NotADirectoryError) as failure:
             raise error("bad-root", f"{failure.filename}: {failure.strerror}.") from failure
         except OSError as failure:
@@ -90,19 +95,23 @@ class Tree:
         if part in ("/", "..", "."):
             raise error("bad-path", f"{relative} leaves the root.")
         try:
-            return os.open(part, _DIRECTORY, dir_fd=fd)
+            return self._step(fd, part, relative)
         except FileNotFoundError:
             if not create:
                 raise
-        except OSError as failure:
-            if failure.errno in (errno.ELOOP, errno.ENOTDIR):
-                detail = f"On the way to {self.root / relative}, {part!r} is a symlink or no directory."
-                raise error("bad-path", detail) from failure
-            raise
         with contextlib.suppress(FileExistsError):
             self.disk.mkdir(part, fd)
             self.disk.fsync(fd)
-        return os.open(part, _DIRECTORY, dir_fd=fd)
+        return self._step(fd, part, relative)
+
+    def _step(self, fd: int, part: str, relative: PurePosixPath) -> int:
+        try:
+            return os.open(part, _DIRECTORY, dir_fd=fd)
+        except OSError as failure:
+            if failure.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            detail = f"On the way to {self.root / relative}, {part!r} is a symlink or no directory."
+            raise error("bad-path", detail) from failure
 
     def move(self, relative: str, target: str) -> None:
         """Rename a file below the root, atomically and durably; no symlink on either way is followed.
@@ -118,10 +127,18 @@ class Tree:
             self.disk.fsync(old)
 
     def open(self, relative: str) -> BufferedReader:
-        """Open a regular file below the root for reading, without following a symlink."""
+        """Open a regular file below the root for reading, without following a symlink or waiting for a pipe's writer.
+
+        Raises:
+            DownloadError: `bad-path`; `target` for what is no regular file.
+        """
         path = PurePosixPath(relative)
         with self.directory(path.parent, create=False) as fd:
-            return os.fdopen(os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd), "rb")
+            file = os.fdopen(os.open(path.name, _FILE, dir_fd=fd), "rb")
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise error("target", f"{self.root / relative} is no regular file.")
+        return file
 
     def stat(self, relative: str) -> os.stat_result | None:
         """Stat a regular file below the root without following a symlink; None where there is none."""

@@ -16,12 +16,12 @@ from tasks.clients.globus.login import PROTOCOL, connect
 from tasks.clients.globus.options import GlobusOptions
 from tasks.clients.globus.setup import log_out, set_up
 from tasks.clients.globus.transfer import Transfers
-from tasks.clients.partials import FREE, SUFFIX, Partials, identity
+from tasks.clients.partials import Partials
 from tasks.clients.proof import Expected
 from tasks.clients.publish import Published, publish
 from tasks.clients.seams import Pace
 from tasks.clients.tree import OURS, Tree
-from tasks.clients.verdicts import error, os_error
+from tasks.clients.verdicts import error
 from tasks.clients.wire import WireOptions
 
 if TYPE_CHECKING:
@@ -159,12 +159,7 @@ def adopt(result: Result, partials: Partials, expected: Expected) -> Partial:
     """
     if result.failure or result.staged is None:
         raise result.failure or AssertionError
-    address = result.item.address
-    try:
-        result.staged.rename(partials.directory / f"{identity(expected, address)}.{FREE}.{SUFFIX}")
-    except OSError as failure:
-        raise os_error(failure, result.staged) from failure
-    return partials.claim(expected, address)
+    return partials.adopt(result.staged, expected, result.item.address)
 
 
 def _tidy(tree: Tree) -> None:

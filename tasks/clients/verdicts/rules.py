@@ -260,6 +260,12 @@ RULES: dict[str, Rule] = {
         "The root is no directory and cannot be made one.",
         "Give another `--root`, or move away what stands in its place.",
     ),
+    "not-ours": _row(
+        "STOP_RUN",
+        "RUN",
+        "What lies under the root as .prefect-alyx is not this user's own.",
+        "Find out who put it there, then move it away; or run as its owner, or choose another root.",
+    ),
     "settings": _row(
         "STOP_RUN",
         "RUN",

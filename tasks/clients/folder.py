@@ -1,0 +1,121 @@
+"""A directory of ours, held open: what is done in it is done there, wherever its path leads meanwhile.
+
+A root may be one that others write to. They can rename what is ours and plant a symlink in its place between any two
+steps of ours; an open descriptor is not fooled by that, a path is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import weakref
+from typing import TYPE_CHECKING
+
+from tasks.clients.verdicts import error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: Root may use what belongs to others: in a container it works for the owner of the tree.
+_ROOT = 0
+_PRIVATE = 0o700
+
+
+class Folder:
+    """An open directory, and what is done with the names in it; no symlink is ever followed.
+
+    Args:
+        path: Where it lies; neither its last part nor the one before may be a symlink.
+
+    Raises:
+        DownloadError: `not-ours`: a symlink stands there, or the directory belongs to another user.
+        OSError: it is not there, or cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        above = _open_ours(path.parent)
+        try:
+            self.fd = _open_ours(path, above)
+        finally:
+            os.close(above)
+        weakref.finalize(self, os.close, self.fd)
+
+    def names(self) -> list[str]:
+        """All names in it."""
+        return os.listdir(self.fd)
+
+    def open(self, name: str, flags: int, mode: int = 0o666) -> int:
+        """Open a regular file of it; nothing else is waited for, or read."""
+        fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode, dir_fd=self.fd)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise error("not-ours", f"{self.path / name} is no regular file.")
+        return fd
+
+    def stat(self, name: str) -> os.stat_result:
+        """Stat a name in it."""
+        return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+
+    def size(self, name: str) -> int:
+        """Bytes of a file; -1 where there is none."""
+        try:
+            return self.stat(name).st_size
+        except FileNotFoundError:
+            return -1
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename within it."""
+        os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def unlink(self, name: str) -> None:
+        """Remove a file of it."""
+        os.unlink(name, dir_fd=self.fd)
+
+
+def make_private(above: int, name: str, path: Path) -> None:
+    """Make a directory of ours inside an open one, for this user only whatever the umask, or take the one there.
+
+    Raises:
+        DownloadError: `not-ours`.
+        OSError: it cannot be made.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, _PRIVATE, dir_fd=above)
+    fd = _open_ours(path, above)
+    try:
+        if stat.S_IMODE(os.fstat(fd).st_mode) != _PRIVATE:
+            with contextlib.suppress(OSError):  # a file system that knows no modes
+                os.fchmod(fd, _PRIVATE)
+    finally:
+        os.close(fd)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a directory stands there that this user made; nobody else's is trusted with bytes on their way."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and _belongs_to_us(found)
+
+
+def _open_ours(path: Path, above: int | None = None) -> int:
+    try:
+        fd = os.open(path if above is None else path.name, _DIRECTORY, dir_fd=above)
+    except OSError as failure:
+        if failure.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise error("not-ours", f"{path} is a symlink or no directory.") from failure
+        raise
+    found = os.fstat(fd)
+    if not _belongs_to_us(found):
+        os.close(fd)
+        raise error("not-ours", f"{path} belongs to the user with the number {found.st_uid}.")
+    return fd
+
+
+def _belongs_to_us(found: os.stat_result) -> bool:
+    return found.st_uid == os.geteuid() or os.geteuid() == _ROOT
