@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format bench faults mutants clean
+.PHONY: help setup demo docs test test-slow check format bench faults mutants clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -18,6 +18,10 @@ $(READY): pyproject.toml scripts/environment.sh
 
 demo: $(READY) ## Download a whole lab from a sandbox on loopback, and show the run in Prefect
 	@$(BIN)/prefect-alyx demo
+
+docs: $(READY) ## Build the documentation into site/, without a network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The documentation is in site/index.html"
 
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -q -m "not slow"
@@ -45,4 +49,4 @@ bench: $(READY) ## Measure against curl, rclone, aria2, ONE and boto3; prints ra
 	@$(BIN)/python -m tests.bench
 
 clean: ## Remove the environment and what tools left behind
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,7 +17,9 @@ import click
 
 from flows.options import selection_from, selection_options
 from flows.verbs import Verbs
-from tasks.clients.verdicts import DownloadError, Verdict
+from tasks.clients.verdicts import RULES, DownloadError, Verdict
+from tasks.wording import coded, wrapped
+from tasks.words import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +57,8 @@ def main() -> None:
     try:
         sys.exit(cli(standalone_mode=False) or DONE)
     except DownloadError as failure:
-        say(f"prefect-alyx: {failure.reason}\n  {failure.next_step}")
+        for line in _complaint(failure):
+            say(line)
         sys.exit(USAGE if failure.code in _MISUSE else _EXIT.get(failure.verdict, USAGE))
     except click.ClickException as misuse:
         misuse.show()
@@ -63,6 +66,12 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         say("prefect-alyx: stopped; run it again, and it resumes.")
         sys.exit(STOPPED)
+
+
+def _complaint(failure: DownloadError) -> Iterator[str]:
+    """What is wrong, with its code, and below it what to do."""
+    yield from wrapped(f"prefect-alyx: {coded(failure.reason, failure.code)}", "  ", first="")
+    yield from wrapped(failure.next_step, "     ", first="  -> ")
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -270,6 +279,25 @@ def tables(root: Path | None, to: Path | None) -> int:
     alyx = AlyxClient()
     place = find_root(root, AlyxSettings.read(), alyx)
     say(f"Tables of {write_tables(place, alyx, to):,} datasets lie in {to or place}.")
+    return DONE
+
+
+@cli.command()
+@click.argument("code")
+def explain(code: str) -> int:
+    r"""Say what is behind the code that a message ends with, such as [alyx-login].
+
+    \b
+    prefect-alyx explain alyx-login
+    prefect-alyx explain disk-full
+    """
+    rule = RULES.get(code.strip("[]"))
+    if rule is None:
+        raise click.UsageError(f"There is no error {code!r}{did_you_mean(code, RULES)}.")
+    step = rule.next_step or "Nothing."
+    for name, text in (("what", rule.meaning), ("to do", step), ("then", f"{rule.verdict}: {rule.verdict.meaning}")):
+        for line in wrapped(text, " " * 7, first=f"{name:7}"):
+            click.echo(line)
     return DONE
 
 

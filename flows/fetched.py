@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks.clients.verdicts import DownloadError, Verdict
 from tasks.model import State
-from tasks.wording import headline
+from tasks.wording import coded, headline, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +66,10 @@ class Fetched:
         for outcome in self.outcomes:
             if outcome.state in (State.FAILED, State.SKIPPED) or (outcome.state is State.PUBLISHED and outcome.reason):
                 yield f"{outcome.state:8} {outcome.path}"
-                yield from (f"         {text}" for text in (outcome.reason, outcome.next_step) if text)
+                for text in (coded(outcome.reason, outcome.code), outcome.next_step):
+                    yield from wrapped(text, " " * 9)
         if self.summary.stopped:
-            yield f"stopped  {self.summary.stopped}"
+            yield from wrapped(self.summary.stopped, " " * 9, first="stopped  ")
 
     @property
     def headline(self) -> str:

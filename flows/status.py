@@ -23,7 +23,7 @@ from tasks.disk import free_bytes
 from tasks.ledger import Ledger
 from tasks.model import State, Summary
 from tasks.preparing import REST, find_root
-from tasks.wording import files, human_bytes, selection_words
+from tasks.wording import coded, files, human_bytes, selection_words, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,9 +133,8 @@ class Status:
                 f"{failure.failures} runs in a row, since {_clock(failure.first)}" if failure.failures > 1 else "once"
             )
             yield f"  {failure.path}"
-            yield from (
-                f"    {text}" for text in (failure.reason, failure.next_step and f"-> {failure.next_step}") if text
-            )
+            yield from wrapped(coded(failure.reason, failure.code), "    ")
+            yield from wrapped(failure.next_step, "       ", first="    -> ")
             when = f"rests until {_clock(until)}, or `prefect-alyx retry`" if until else "tried again at the next run"
             yield f"    failed {runs}; {when}"
         yield from _rest(len(self.waiting) - _MOST_FAILURES)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from tasks.clients.verdicts import Verdict
+from tasks.wording import coded, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Mark = Literal["ok", "note", "FAIL"]
 
-_WIDTH = 80
 _INDENT = " " * 6
 
 
@@ -41,7 +40,8 @@ class Finding:
     @classmethod
     def of(cls, subject: str, failure: DownloadError, mark: Mark = "FAIL") -> Self:
         """What a failure amounts to."""
-        return cls(mark, subject, failure.reason, failure.next_step, str(failure.verdict))
+        text = coded(failure.reason, failure.code)
+        return cls(mark, subject, text, failure.next_step, str(failure.verdict))
 
     @property
     def is_temporary(self) -> bool:
@@ -55,10 +55,6 @@ class Finding:
 
     def lines(self) -> Iterator[str]:
         """What a person reads: the finding, and below it the way out."""
-        first = f"{self.mark:5} {self.subject}: {self.text}"
-        yield from textwrap.wrap(first, _WIDTH, subsequent_indent=_INDENT, break_on_hyphens=False)
+        yield from wrapped(f"{self.mark:5} {self.subject}: {self.text}", _INDENT, first="")
         if self.next_step:
-            step = f"-> {self.next_step}"
-            yield from textwrap.wrap(
-                step, _WIDTH, initial_indent=_INDENT, subsequent_indent=f"{_INDENT}   ", break_on_hyphens=False
-            )
+            yield from wrapped(self.next_step, f"{_INDENT}   ", first=f"{_INDENT}-> ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,30 @@ if TYPE_CHECKING:
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 #: Skips of one reason that are named before the rest is only counted.
 _MOST_NAMES = 3
+
+
+def wrapped(text: str, indent: str = "", *, first: str | None = None) -> Iterator[str]:
+    """Lines as wide as the terminal, 80 columns where there is none; a path or an address is never broken.
+
+    Args:
+        text: What is said.
+        indent: Stands before each line.
+        first: Stands before the first line instead.
+    """
+    width = shutil.get_terminal_size().columns
+    yield from textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def coded(text: str, code: str) -> str:
+    """A message with its code, which finds its entry in the catalogue of errors."""
+    return f"{text} [{code}]" if code and text else text
 
 
 def human_bytes(count: float) -> str:
@@ -74,10 +100,10 @@ def _skip_lines(plan: Plan) -> Iterator[str]:
     for skip in plan.skips():
         named[skip.reason] += 1
         if named[skip.reason] <= _MOST_NAMES:
-            yield f"  skip {skip.path}: {skip.reason}"
+            yield from wrapped(f"{skip.path}: {skip.reason}", "    ", first="  skip ")
     for reason, count in counted.items():
         if count > _MOST_NAMES:
-            yield f"  skip {count - _MOST_NAMES:,} more: {reason}"
+            yield from wrapped(f"skip {count - _MOST_NAMES:,} more: {reason}", "    ", first="  ")
 
 
 def batch_label(plan: Plan, number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from io import BytesIO, TextIOWrapper
@@ -63,12 +64,18 @@ def told(done, code, *words):
     """Assert that a command ended in one message: what is wrong, then a next step on a line of its own."""
     assert done.code == code, done.err
     assert "Traceback" not in done.err
-    message = done.err[done.err.index("prefect-alyx: ") :].splitlines()
-    assert len(message) == 2, done.err
-    assert message[1].startswith("  ")
-    assert len(message[1].strip()) > 10
+    message = done.err[done.err.index("prefect-alyx: ") :]
+    reason, step = message.split("\n  -> ")
+    assert re.search(r" \[[a-z-]+\]$", reason), message
+    assert len(step.strip()) > 10
+    assert all(len(line) <= 80 or " " not in line.strip() for line in message.splitlines()), message
     for word in words:
-        assert word in done.err
+        assert word in unwrapped(done.err)
+
+
+def unwrapped(text):
+    """What is said, without the ends of lines that 80 columns need."""
+    return re.sub(r"\s+", " ", text)
 
 
 def nothing_begun(done, root, code, *words):

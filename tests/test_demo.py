@@ -55,8 +55,9 @@ def test_it_shows_the_planted_failure_once_a_run_with_its_next_step(shown):
     lines = [line.strip() for line in done.out.splitlines()]
     (at,) = [number for number, line in enumerate(lines) if line.startswith("failed ")]
     assert lines[at].endswith("KS014/2020-11-10/002/alf/probe00/spikes.times.npy")
-    assert lines[at + 1].startswith("aws_cortexlab, flatiron_cortexlab: The file's digest at this source is not what")
-    assert lines[at + 2] == "Compare the file on the server with Alyx: one of the two is wrong."
+    said = " ".join(lines[at + 1 : at + 6])
+    assert said.startswith("aws_cortexlab, flatiron_cortexlab: The file's digest at this source is not what")
+    assert "[digest-mismatch] Compare the file on the server with Alyx: one of the two is wrong." in said
 
 
 @pytest.mark.slow

@@ -17,6 +17,19 @@ class Verdict(StrEnum):
     SKIP_FILE = "SKIP_FILE"  # nowhere: this file cannot be had, the run goes on
     STOP_RUN = "STOP_RUN"  # nothing else will work either: stop at once
 
+    @property
+    def meaning(self) -> str:
+        """What happens next, for a human."""
+        return _MEANING[self]
+
+
+_MEANING = {
+    Verdict.RETRY: "It may mend by itself: the same source is asked again, after a wait.",
+    Verdict.NEXT_SOURCE: "Not from this source: the file's next one is asked, and this one not again.",
+    Verdict.SKIP_FILE: "This file cannot be had now; the run goes on with all others.",
+    Verdict.STOP_RUN: "Nothing else would work either: the run stops at once, and keeps what it has.",
+}
+
 
 class Scope(StrEnum):
     """How far an error reaches."""
