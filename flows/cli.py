@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows.limiting import bwlimit_option
 from flows.options import selection_from, selection_options
 from flows.verbs import Verbs
 from tasks.clients.verdicts import RULES, DownloadError, Verdict
@@ -161,6 +162,7 @@ def plan(root: Path | None, as_json: bool, **selected: Any) -> int:
 @cli.command()
 @selection_options
 @root_option
+@bwlimit_option
 @json_option
 def fetch(root: Path | None, as_json: bool, **selected: Any) -> int:
     """Download, prove and publish the files of a selection; again and again, it resumes and converges.
@@ -176,6 +178,7 @@ def fetch(root: Path | None, as_json: bool, **selected: Any) -> int:
 
 @cli.command()
 @root_option
+@bwlimit_option
 @json_option
 def retry(root: Path | None, as_json: bool) -> int:
     """Fetch what failed before, also what rests because another try hardly mends it.
@@ -219,6 +222,7 @@ def status(root: Path | None, as_json: bool) -> int:
     show_default=True,
     help="What changed since the last complete run and what failed before; only the latter; or all.",
 )
+@bwlimit_option
 @json_option
 def sync(root: Path | None, mode: Mode, as_json: bool, **selected: Any) -> int:
     """Keep a selection mirrored: bring what changed since the last complete run, and what failed before.
@@ -241,6 +245,7 @@ def sync(root: Path | None, mode: Mode, as_json: bool, **selected: Any) -> int:
     show_default=True,
     help="Share of the tree that is read, the oldest proofs first.",
 )
+@bwlimit_option
 @json_option
 def verify(root: Path | None, share: float, as_json: bool) -> int:
     """Read the files on disk, and fetch anew what is not what it was proven to be; nothing is deleted.

@@ -17,6 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from tasks.alyx import AlyxClient
+from tasks.bandwidth import meter
 from tasks.carrying import Carried, Carrier, Passed, published
 from tasks.catalogue import repositories
 from tasks.clients import DownloadError, Verdict, WireOptions
@@ -87,6 +88,7 @@ class Run:
             connect_seconds=settings.connect_seconds,
             stall_seconds=settings.stall_seconds,
             bytes_per_second=settings.bytes_per_second,
+            meter=meter(settings.bwlimit, pace),
         )
         switchboard = Switchboard(records, options, pace)
         run = cls(id, tree, Ledger.open(root), switchboard, pace, settings.connections)

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
 from pydantic import Field, ValidationError
 
+from tasks.bandwidth import Bwlimit
 from tasks.clients.verdicts import error
 from tasks.words import faults_of
 
@@ -36,6 +37,11 @@ class AlyxSettings(PrefectBaseSettings):
     connect_seconds: float = Field(default=10, gt=0, description="Longest wait for a connection.")
     stall_seconds: float = Field(default=60, gt=0, description="How long bytes may come slower than 10 kB a second.")
     bytes_per_second: int | None = Field(default=None, ge=1, description="Speed limit of one connection.")
+    bwlimit: Bwlimit = Field(
+        default="",
+        description="Limit of all runs on this machine together, in rclone's words: `10M`, or a timetable such as "
+        "`08:00,512k 19:00,10M 23:00,off`.",
+    )
     reserve_bytes: int = Field(default=1_000_000_000, ge=0, description="Bytes that stay free on the disk.")
     partial_days: float = Field(default=14, gt=0, description="Days after which a partial nobody continues is removed.")
     count_downloads: bool = Field(default=False, description="Tell Alyx which datasets were downloaded, to be counted.")

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
-import os
-import tempfile
-import threading
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+from tasks import shared_state
+from tasks.shared_state import SharedState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from tasks.clients.seams import Pace
 
@@ -27,8 +22,6 @@ WINDOW_SECONDS = 61.0
 PER_MINUTE = 540
 #: Reservations further ahead than this come from a clock that was set back.
 _FARTHEST_SECONDS = 900.0
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -60,9 +53,8 @@ class Throttle:
 
     def __init__(self, pace: Pace, path: Path | None = None, per_minute: int = PER_MINUTE) -> None:
         self._pace = pace
-        self._path = path
+        self._state = SharedState(path, "Requests to Alyx are")
         self._limit = per_minute
-        self._lock = threading.Lock()
         self._book = _Book()
 
     def take(self) -> None:
@@ -85,45 +77,20 @@ class Throttle:
     @contextmanager
     def _opened(self) -> Iterator[_Book]:
         """The book, read from the shared file and written back, while no other thread or process has it."""
-        with self._lock, self._exclusive():
-            if self._path:
-                self._book = _read(self._path) or self._book
+        with self._state.held():
+            self._book = _read(self._state.read()) or self._book
             yield self._book
-            if self._path:
-                _write(self._path, self._book)
-
-    def _exclusive(self) -> AbstractContextManager[object]:
-        if self._path is None:
-            return nullcontext()
-        try:
-            return FileLock(f"{self._path}.lock").acquire(timeout=5)
-        except (OSError, Timeout) as failure:
-            _log.warning("Requests to Alyx are counted in this process only: %s", failure)
-            self._path = None
-            return nullcontext()
+            self._state.write(asdict(self._book))
 
 
 def shared_file(url: str, user: str) -> Path | None:
     """Return this machine's file for an Alyx user, who is what Alyx counts by; None where no private place is found."""
-    owner = os.getuid()
-    directory = Path(tempfile.gettempdir()) / f"prefect-alyx-{owner}"
-    try:
-        directory.mkdir(mode=0o700, exist_ok=True)
-        private = not directory.is_symlink() and directory.stat().st_uid == owner
-    except OSError:
-        return None
     key = hashlib.sha256(f"{url} {user}".encode()).hexdigest()[:16]
-    return directory / f"alyx-{key}.json" if private else None
+    return shared_state.shared_file(f"alyx-{key}.json")
 
 
-def _read(path: Path) -> _Book | None:
+def _read(found: Any) -> _Book | None:
     try:
-        found = json.loads(path.read_text())
         return _Book([float(at) for at in found["granted"]], float(found["closed_until"]))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None
-
-
-def _write(path: Path, book: _Book) -> None:
-    with suppress(OSError):  # a full /tmp: the book in memory still counts
-        path.write_text(json.dumps(asdict(book)))

@@ -12,6 +12,7 @@ import math
 import os
 import re
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from tasks.clients.patience import HOLDS, Budget, Holds
 from tasks.clients.verdicts import DownloadError, curl_error, error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pydantic import SecretStr
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 #: Few callbacks a file, and one that still stops soon on a slow line.
 _BUFFER_BYTES = 512 * 1024
+#: What a metered line takes at once, so that a slow one is not silent for long.
+_METERED_BYTES = 64 * 1024
+#: Longest time for a file whose speed is not its server's matter.
+_UNHURRIED_SECONDS = 7 * 24 * 3600.0
 _MOST_REDIRECTS = 5
 _HTTP = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 
@@ -47,6 +52,7 @@ class WireOptions:
         stall_bytes_per_second: Below it a connection counts as stalled.
         deadline_seconds: Longest time for one file, retries and waits included, plus `seconds_per_mib` for each
             MiB of its size (the rule of FTS3).
+        meter: Called with how many bytes came, and waits as long as a limit shared with others wants; None for none.
     """
 
     attempts: int = 5
@@ -56,6 +62,7 @@ class WireOptions:
     stall_bytes_per_second: int = 10_000
     deadline_seconds: float = 600
     seconds_per_mib: float = 2
+    meter: Callable[[int], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("attempts", "connect_seconds", "stall_seconds", "stall_bytes_per_second", "deadline_seconds"):
@@ -65,7 +72,9 @@ class WireOptions:
             raise ValueError("WireOptions.bytes_per_second must be more than 0, or None for no limit.")
 
     def deadline(self, size: int | None) -> float:
-        """Seconds that a file of this size may take in all."""
+        """Seconds that a file of this size may take in all; where bytes are metered, waiting is not its fault."""
+        if self.meter:
+            return _UNHURRIED_SECONDS
         return self.deadline_seconds + self.seconds_per_mib * (size or 0) / 2**20
 
 
@@ -148,7 +157,7 @@ class Wire:
             self._address(handle, request, budget.seconds_left(), headers)
             handle.setopt(pycurl.XFERINFOFUNCTION, watch.on_progress)
             handle.setopt(pycurl.HEADERFUNCTION, answer.lines.append)
-            handle.setopt(pycurl.WRITEFUNCTION, answer.on_body)
+            handle.setopt(pycurl.WRITEFUNCTION, self._metered(answer.on_body))
             handle.perform()
         except pycurl.error as failure:
             answer.raise_failure()
@@ -156,6 +165,20 @@ class Wire:
         finally:
             self._handles.append(handle)
         answer.finish()
+
+    def _metered(self, take: Callable[[bytes], int | None]) -> Callable[[bytes], int | None]:
+        """What takes bytes, and then waits for its share of a limit; a stop shows at once afterwards."""
+        meter = self.options.meter
+        if meter is None:
+            return take
+
+        def take_and_wait(data: bytes) -> int | None:
+            taken = take(data)
+            with suppress(DownloadError):  # stopped: libcurl's next look at the watch ends the transfer
+                meter(len(data))
+            return taken
+
+        return take_and_wait
 
     def _borrow(self) -> pycurl.Curl:
         try:
@@ -179,9 +202,9 @@ class Wire:
             (pycurl.CAINFO, trusted_authorities()),
             (pycurl.NOSIGNAL, 1),
             (pycurl.TCP_KEEPALIVE, 1),
-            (pycurl.BUFFERSIZE, _BUFFER_BYTES),
+            (pycurl.BUFFERSIZE, _METERED_BYTES if options.meter else _BUFFER_BYTES),
             (pycurl.CONNECTTIMEOUT_MS, math.ceil(options.connect_seconds * 1000)),
-            (pycurl.LOW_SPEED_LIMIT, math.ceil(slowest)),
+            (pycurl.LOW_SPEED_LIMIT, 0 if options.meter else math.ceil(slowest)),
             (pycurl.LOW_SPEED_TIME, math.ceil(options.stall_seconds)),
             (pycurl.MAX_RECV_SPEED_LARGE, options.bytes_per_second or 0),
             (pycurl.NOPROGRESS, 0),
