@@ -12,13 +12,13 @@ import math
 import os
 import re
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import certifi
 import pycurl
 
+from tasks.clients.metered import METERED_BYTES, UNHURRIED_SECONDS, metered
 from tasks.clients.patience import HOLDS, Budget, Holds
 from tasks.clients.verdicts import DownloadError, curl_error, error
 
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
 #: Few callbacks a file, and one that still stops soon on a slow line.
 _BUFFER_BYTES = 512 * 1024
-#: What a metered line takes at once, so that a slow one is not silent for long.
-_METERED_BYTES = 64 * 1024
-#: Longest time for a file whose speed is not its server's matter.
-_UNHURRIED_SECONDS = 7 * 24 * 3600.0
 _MOST_REDIRECTS = 5
 _HTTP = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 
@@ -74,7 +70,7 @@ class WireOptions:
     def deadline(self, size: int | None) -> float:
         """Seconds that a file of this size may take in all; where bytes are metered, waiting is not its fault."""
         if self.meter:
-            return _UNHURRIED_SECONDS
+            return UNHURRIED_SECONDS
         return self.deadline_seconds + self.seconds_per_mib * (size or 0) / 2**20
 
 
@@ -157,7 +153,7 @@ class Wire:
             self._address(handle, request, budget.seconds_left(), headers)
             handle.setopt(pycurl.XFERINFOFUNCTION, watch.on_progress)
             handle.setopt(pycurl.HEADERFUNCTION, answer.lines.append)
-            handle.setopt(pycurl.WRITEFUNCTION, self._metered(answer.on_body))
+            handle.setopt(pycurl.WRITEFUNCTION, metered(answer.on_body, self.options.meter))
             handle.perform()
         except pycurl.error as failure:
             answer.raise_failure()
@@ -165,20 +161,6 @@ class Wire:
         finally:
             self._handles.append(handle)
         answer.finish()
-
-    def _metered(self, take: Callable[[bytes], int | None]) -> Callable[[bytes], int | None]:
-        """What takes bytes, and then waits for its share of a limit; a stop shows at once afterwards."""
-        meter = self.options.meter
-        if meter is None:
-            return take
-
-        def take_and_wait(data: bytes) -> int | None:
-            taken = take(data)
-            with suppress(DownloadError):  # stopped: libcurl's next look at the watch ends the transfer
-                meter(len(data))
-            return taken
-
-        return take_and_wait
 
     def _borrow(self) -> pycurl.Curl:
         try:
@@ -202,7 +184,7 @@ class Wire:
             (pycurl.CAINFO, trusted_authorities()),
             (pycurl.NOSIGNAL, 1),
             (pycurl.TCP_KEEPALIVE, 1),
-            (pycurl.BUFFERSIZE, _METERED_BYTES if options.meter else _BUFFER_BYTES),
+            (pycurl.BUFFERSIZE, METERED_BYTES if options.meter else _BUFFER_BYTES),
             (pycurl.CONNECTTIMEOUT_MS, math.ceil(options.connect_seconds * 1000)),
             (pycurl.LOW_SPEED_LIMIT, 0 if options.meter else math.ceil(slowest)),
             (pycurl.LOW_SPEED_TIME, math.ceil(options.stall_seconds)),
