@@ -50,7 +50,7 @@ def download(
     return conclude(run_plan(frozen, plan or frozen.save(), asked))
 
 
-@task(name="plan", persist_result=False, cache_policy=NO_CACHE)
+@task(name="plan", task_run_name="plan", persist_result=False, cache_policy=NO_CACHE)
 def plan_download(selection: Selection, root: Path | None = None) -> Plan:
     """Make the plan, and refuse one that does not fit."""
     log = get_run_logger()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tasks.model import Json, Outcome, Summary
     from tasks.planfile import Plan
+    from tasks.throughput import Sample
 
 DONE, FAILED, TEMPORARY, STOPPED = 0, 3, 5, 7
 
@@ -26,11 +27,13 @@ class Fetched:
         plan: What was to be done; None where there was nothing to ask for.
         summary: The numbers.
         outcomes: What became of each transfer, the planned skips and the present files included.
+        samples: How the bytes grew, oldest first, for a picture.
     """
 
     plan: Plan | None
     summary: Summary
     outcomes: tuple[Outcome, ...]
+    samples: tuple[Sample, ...] = ()
 
     @property
     def is_settled(self) -> bool:

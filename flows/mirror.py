@@ -52,7 +52,7 @@ def mirror(selection: Selection, root: Path | None = None, mode: Mode = "changed
     return conclude(fetched)
 
 
-@task(name="plan", persist_result=False, cache_policy=NO_CACHE)
+@task(name="plan", task_run_name="plan", persist_result=False, cache_policy=NO_CACHE)
 def plan_mirror(selection: Selection, root: Path | None, mode: Mode) -> Mirroring:
     """Ask Alyx what is due, and plan it."""
     log = get_run_logger()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from uuid import UUID, uuid4
@@ -15,17 +16,19 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.fetched import Fetched, StoppedError
+from tasks.alyx import AlyxClient
 from tasks.clients.verdicts import DownloadError
 from tasks.downloading import download_batch, finished, running
 from tasks.model import Outcome, State, Summary
 from tasks.preparing import require_place
-from tasks.reporting import Progress, report, report_full, tolerant
+from tasks.progress import Progress, tolerant
+from tasks.reporting import report, report_batch, report_begin, report_full
 from tasks.settings import AlyxSettings
 from tasks.telling import tell_alyx
-from tasks.wording import batch_label, files, headline, human_bytes
+from tasks.wording import batch_label, files, headline, human_bytes, span_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from prefect.client.schemas.objects import State as PrefectState
     from prefect.futures import PrefectFuture
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
     from tasks.model import Json
     from tasks.planfile import Plan
 
-#: How often progress moves, and how often a line says so; each costs the server some milliseconds.
-_PROGRESS_SECONDS = 2.0
+#: How often a look is taken at how far it is, and how often a line says so.
+_LOOK_SECONDS = 1.0
 _LINE_SECONDS = 30.0
 
 
@@ -65,30 +68,42 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch)
     Raises:
         DownloadError: when the run cannot begin; single files never raise.
     """
-    add_to_name(f"{files(plan.fetch.files + plan.check.files)} · {human_bytes(plan.fetch.bytes + plan.check.bytes)}")
+    add_to_name(_extent(plan))
     run_id = flow_run.get_id() or str(uuid4())
     run = running(run_id, Path(plan.root))
     try:
         run.ledger.begin_run(run_id, asked)
         run.ledger.confirm(plan.present_files, run=run_id)
-        summary = _run_batches(run, plan, path, batch)
+        report_begin(plan)
+        progress = Progress(plan, run)
+        summary = _run_batches(run, progress, path, batch)
         run.ledger.end_run(run_id, summary)
         outcomes = run.ledger.outcomes(run_id)
-        _tell(run, plan, summary, outcomes)
+        _tell(run, progress, summary, outcomes)
     except BaseException:
         run.pace.stop.set()  # threads see it within a second; leaving the flow waits for them
         raise
     finally:
         finished(run_id)
-    return Fetched(plan, summary, (*outcomes, *_untouched(plan, {outcome.path for outcome in outcomes})))
+    everything = (*outcomes, *_untouched(plan, {outcome.path for outcome in outcomes}))
+    return Fetched(plan, summary, everything, tuple(progress.throughput.samples))
 
 
-def _tell(run: Run, plan: Plan, summary: Summary, outcomes: list[Outcome]) -> None:
+def _extent(plan: Plan) -> str:
+    """Labs and dates of what is to be done, files and bytes, as far as the name of the run does not say it already."""
+    size = human_bytes(plan.fetch.bytes + plan.check.bytes)
+    parts = (span_words(plan.batches, flow_run.get_name() or ""), files(plan.fetch.files + plan.check.files), size)
+    return " · ".join(filter(None, parts))
+
+
+def _tell(run: Run, progress: Progress, summary: Summary, outcomes: list[Outcome]) -> None:
     """Report: to Alyx where that is wanted; to people as artifacts, an event, and in the log what they should know."""
-    remarks = [*run.switchboard.remarks(), *tell_alyx(outcomes, run.mismatched, run.tree, AlyxSettings.read())]
-    for remark in remarks:
+    standing = progress.complete(summary, outcomes)
+    told = tell_alyx(outcomes, run.mismatched, run.tree, AlyxSettings.read())
+    standing = replace(standing, remarks=[*standing.remarks, *told])
+    for remark in standing.remarks:
         get_run_logger().warning(remark)
-    report(plan, summary, outcomes, remarks)
+    report(standing, summary, outcomes, AlyxClient().url)
 
 
 def has_room(plan: Plan) -> Plan:
@@ -123,28 +138,29 @@ def add_to_name(more: str) -> None:
             client.update_flow_run(UUID(run_id), name=f"{flow_run.get_name()} · {more}")
 
 
-def _run_batches(run: Run, plan: Plan, path: Path, batch: Batch) -> Summary:
+def _run_batches(run: Run, progress: Progress, path: Path, batch: Batch) -> Summary:
     """Submit the batches, let the progress move while they run, and add up what they say."""
-    begin = time.monotonic()
-    futures = [
-        batch.submit(str(path), number, run.id, batch_label(plan, number)) for number in range(len(plan.batches))
-    ]
-    _follow(run, Progress(plan), futures)
+    begin, plan = time.monotonic(), progress.plan
+    labels = [batch_label(plan, number) for number in range(len(plan.batches))]
+    futures = [batch.submit(str(path), number, run.id, label) for number, label in enumerate(labels)]
+    _follow(progress, dict(zip(futures, labels, strict=True)))
     planned = Summary(files=plan.present.files + plan.skipped, present=plan.present.files, skipped=plan.skipped)
     return sum((_summary(future) for future in futures), planned).lasting(time.monotonic() - begin)
 
 
-def _follow(run: Run, progress: Progress, futures: list[PrefectFuture[Json]]) -> None:
-    """Show how far the batches are until all of them have ended."""
+def _follow(progress: Progress, futures: Mapping[PrefectFuture[Json], str]) -> None:
+    """Show how far the batches are until all of them have ended, and tell the end of each."""
     log, said = get_run_logger(), time.monotonic()
     waiting = list(futures)
     while waiting:
-        waiting = list(wait(waiting, timeout=_PROGRESS_SECONDS).not_done)
-        progress.show(run.bytes_done())
+        ended, still = wait(waiting, timeout=_LOOK_SECONDS)
+        waiting = list(still)
+        for future in ended:
+            report_batch(progress.plan, futures[future], _summary(future))
+        progress.show()
         if waiting and time.monotonic() - said >= _LINE_SECONDS:
             said = time.monotonic()
             log.info(progress.line())
-    progress.complete()
 
 
 def _summary(future: PrefectFuture[Json]) -> Summary:

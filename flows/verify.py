@@ -38,7 +38,7 @@ def verify(root: Path | None = None, share: Share = 0.15) -> PrefectState[Fetche
     return conclude(run_plan(plan, plan.save(), {"verify": share}, scrub_batch))
 
 
-@task(name="plan", persist_result=False, cache_policy=NO_CACHE)
+@task(name="plan", task_run_name="plan", persist_result=False, cache_policy=NO_CACHE)
 def plan_scrub(root: Path | None, share: float) -> Plan:
     """Choose what is read."""
     log = get_run_logger()

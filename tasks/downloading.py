@@ -33,6 +33,7 @@ from tasks.model import Json, Outcome, State, Summary
 from tasks.planfile import Plan, plans, prune_plans, read_batch
 from tasks.settings import AlyxSettings
 from tasks.switchboard import Switchboard
+from tasks.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -62,6 +63,7 @@ class Run:
         pace: Its stop signal ends every wait and every transfer.
         stopped: Why the run had to stop, "" while it need not.
         mismatched: What came as other bytes than Alyx registers, for whoever tells Alyx.
+        tally: What became of the transfers in this process.
     """
 
     id: str
@@ -72,7 +74,7 @@ class Run:
     connections: int
     stopped: str = ""
     mismatched: list[Outcome] = field(default_factory=list)
-    _settled_bytes: int = 0
+    tally: Tally = field(default_factory=Tally)
 
     @classmethod
     def open(cls, id: str, root: Path, records: Mapping[str, Json], settings: AlyxSettings, pace: Pace) -> Run:  # noqa: A002
@@ -106,7 +108,7 @@ class Run:
 
     def settle(self, outcome: Outcome) -> None:
         """Count what became of one transfer; some outcomes stop all batches of this run."""
-        self._settled_bytes += outcome.size or 0
+        self.tally.note(outcome)
         if outcome.wrong:
             self.mismatched.append(outcome)
         if outcome.verdict == Verdict.STOP_RUN:
@@ -120,7 +122,7 @@ class Run:
 
     def bytes_done(self) -> int:
         """Bytes that are settled, and those that lie in partials; for a progress that also moves inside large files."""
-        return self._settled_bytes + Partials(self.tree.partials, self.tree.disk, self.pace).bytes()
+        return self.tally.bytes + Partials(self.tree.partials, self.tree.disk, self.pace).bytes()
 
 
 def download(run: Run, transfers: Iterable[Transfer], carry: Carry | None = None) -> Iterator[Outcome]:

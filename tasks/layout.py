@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tasks.sessions import Session
@@ -12,6 +12,24 @@ Json = dict[str, Any]
 
 #: What ONE takes for a UUID in a name: versions 3 to 5, in lower case, before the last suffix.
 _UUID = re.compile(r"\.[0-9a-f]{8}-[0-9a-f]{4}-[345][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(?=\.[^./]+$)")
+
+_SESSION = re.compile(r"(?:(?P<lab>[^/]+)/Subjects/)?(?P<subject>[^/]+)/(?P<day>\d{4}-\d\d-\d\d)/(?P<number>\d+)(?=/)")
+
+
+class Place(NamedTuple):
+    """The session folder that a local path lies in; `lab` may be ""."""
+
+    folder: str
+    lab: str
+    subject: str
+    day: str
+    number: int
+
+
+def place_of(path: str) -> Place | None:
+    """Read a session folder out of a local path; None for what is of no session."""
+    found = _SESSION.match(path)
+    return Place(found[0], found["lab"] or "", found["subject"], found["day"], int(found["number"])) if found else None
 
 
 def local_path(row: Json, session: Session | None) -> str:

@@ -55,12 +55,15 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """A run of lines: where it lies, and the files and bytes that it stands for."""
+    """A run of lines: where it lies, the files and bytes that it stands for, their labs, their first and last day."""
 
     offset: int
     length: int
     files: int
     bytes: int = 0
+    labs: str = ""
+    since: str = ""
+    until: str = ""
 
 
 @dataclass(frozen=True, slots=True)

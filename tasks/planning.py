@@ -20,6 +20,7 @@ from tasks.claims import refusals
 from tasks.clients.paths import safe_path
 from tasks.clients.proof import Expected
 from tasks.clients.verdicts import DownloadError, Verdict, error
+from tasks.layout import place_of
 from tasks.model import Skip, Source, Transfer
 from tasks.planfile import Lines, Plan, Share, Spool, Total, line
 
@@ -220,7 +221,7 @@ class _Draft:
         start = body.size
         for entry in batch:
             body.put(self.spool.read(entry.offset, entry.length))
-        return Lines(start, body.size - start, len(batch), _total(batch).bytes)
+        return Lines(start, body.size - start, len(batch), _total(batch).bytes, *_span(batch))
 
 
 def cut(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
@@ -253,6 +254,14 @@ def _write_present(body: Spool, present: Mapping[str, str]) -> Iterator[Lines]:
 def _total(entries: Collection[_Entry]) -> Total:
     unknown = sum(entry.size is None for entry in entries)
     return Total(len(entries), sum(entry.size or 0 for entry in entries), unknown)
+
+
+def _span(entries: Iterable[_Entry]) -> tuple[str, str, str]:
+    """The labs of some files' sessions, and the first and last day."""
+    places = [place for entry in entries if (place := place_of(entry.path))]
+    days = [place.day for place in places]
+    labs = sorted({place.lab for place in places} - {""})
+    return ", ".join(labs), min(days, default=""), max(days, default="")
 
 
 def _shares(entries: Iterable[_Entry]) -> Iterator[Share]:

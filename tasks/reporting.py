@@ -1,4 +1,4 @@
-"""What a person sees of a run: progress that moves, a table of what failed, a summary, events, the one line.
+"""What a person keeps of a run: a summary with a picture, a table of what failed, events.
 
 The summary line is the same in log, artifact, event and JSON. Everything that comes from Alyx or a server is
 escaped before it reaches Markdown.
@@ -6,155 +6,133 @@ escaped before it reaches Markdown.
 
 from __future__ import annotations
 
-import html
-import logging
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
-import httpx
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
+from tasks.answers import answers, escape
+from tasks.layout import place_of
 from tasks.model import Outcome, State
-from tasks.wording import headline, human_bytes
+from tasks.picture import as_markdown, picture
+from tasks.progress import tolerant
+from tasks.tally import Tally
+from tasks.wording import files, headline, human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from uuid import UUID
 
-    from tasks.model import Summary
+    from tasks.answers import Standing
+    from tasks.layout import Place
+    from tasks.model import Json, Summary
     from tasks.planfile import Plan
-
-_log = logging.getLogger(__name__)
 
 #: A table of more rows helps nobody, and costs the server 20 microseconds a row.
 MOST_ROWS = 500
+#: Session folders that a summary names.
+_MOST_FOLDERS = 20
 
 
-def escape(text: str) -> str:
-    """Make text of strangers harmless in Markdown and HTML: no markup, no control characters, one line."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    escaped = html.escape(printable, quote=False)
-    for character in "\\`*_[]()|#!~":
-        escaped = escaped.replace(character, f"\\{character}")
-    return escaped
+def report_begin(plan: Plan) -> None:
+    """Emit that a run begins, and what it is to do."""
+    payload = {"files": plan.fetch.files + plan.check.files, "bytes": plan.fetch.bytes, "skipped": plan.skipped}
+    emit_event("alyx.run.started", resource=_of_run(plan), payload=payload)
 
 
-@contextmanager
-def tolerant() -> Iterator[None]:
-    """Go on without telling, where the Prefect server does not answer: what is told never stops bytes."""
-    try:
-        yield
-    except httpx.HTTPError as failure:
-        _log.warning("The Prefect server does not answer, and the run goes on without telling it: %s", failure)
+def report_batch(plan: Plan, label: str, summary: Summary) -> None:
+    """Emit what became of a batch."""
+    emit_event(
+        "alyx.batch.finished",
+        resource={"prefect.resource.id": f"alyx.run.{plan.id}.batch", "prefect.resource.name": label},
+        payload={"summary": summary.to_json(), "stopped": summary.stopped},
+    )
 
 
-class Progress:
-    """The progress artifact of one flow run."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.total = plan.fetch.bytes + plan.check.bytes or plan.fetch.files + plan.check.files
-        description = f"{plan.fetch.files + plan.check.files:,} files, {human_bytes(plan.fetch.bytes)} into {plan.root}"
-        self._artifact: UUID | None = None
-        self._shown = 0.0
-        with tolerant():
-            made = create_progress_artifact(0.0, key="alyx-progress", description=escape(description))
-            self._artifact = cast("UUID", made)
-
-    def show(self, done: int) -> None:
-        """Move to `done` bytes; it never moves backwards."""
-        percent = min(100.0, 100.0 * done / self.total) if self.total else 100.0
-        if percent > self._shown:
-            self._shown = percent
-            self._update()
-
-    def line(self) -> str:
-        """How far it is, for a log that is no terminal."""
-        return f"{self._shown:.0f} % of {human_bytes(self.total)}"
-
-    def complete(self) -> None:
-        """Move to the end."""
-        self._shown = 100.0
-        self._update()
-
-    def _update(self) -> None:
-        if self._artifact:
-            with tolerant():
-                update_progress_artifact(artifact_id=self._artifact, progress=self._shown)
-
-
-def report(plan: Plan, summary: Summary, outcomes: Sequence[Outcome], remarks: Sequence[str] = ()) -> None:
-    """Write the summary and the table of failures as artifacts, and emit the run's event.
+def report(standing: Standing, summary: Summary, outcomes: Sequence[Outcome], alyx: str = "") -> None:
+    """Write the summary and the table of failures as artifacts, and emit the run's events.
 
     Args:
-        plan: What was to be done.
-        summary: What became of it.
+        standing: How the run stands at its end.
+        summary: Its numbers.
         outcomes: What became of each transfer.
-        remarks: What is to be known of the repositories (`Switchboard.remarks`).
+        alyx: Address of Alyx, for links.
     """
-    failures = [outcome for outcome in outcomes if outcome.state is State.FAILED]
-    text = markdown(plan, summary, outcomes, remarks)
+    plan, failures = standing.plan, [outcome for outcome in outcomes if outcome.state is State.FAILED]
     with tolerant():
-        create_markdown_artifact(text, key="alyx-summary", description=summary.line())
+        text = markdown(standing, summary, outcomes, alyx)
+        create_markdown_artifact(text, key="alyx-summary", description=f"{headline(summary)}. {summary.line()}")
         if failures:
-            description = "What failed, why, and what comes next."
+            description = f"{files(len(failures))} failed: why, and what comes next."
             create_table_artifact(failure_table(failures), key="alyx-failures", description=description)
+    for remark in standing.remarks:
+        emit_event("alyx.source.bad", resource=_of_run(plan), payload={"message": remark})
     emit_event(
         "alyx.run.finished",
-        resource={"prefect.resource.id": f"alyx.run.{plan.id}", "prefect.resource.name": plan.root},
-        payload={"summary": summary.to_json(), "stopped": summary.stopped, "remarks": list(remarks)},
+        resource=_of_run(plan),
+        payload={"summary": summary.to_json(), "stopped": summary.stopped, "remarks": list(standing.remarks)},
     )
 
 
 def by_source(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], tuple[int, int]]:
     """Files and bytes that each source gave, by protocol and repository."""
-    given: dict[tuple[str, str], tuple[int, int]] = {}
-    for outcome in outcomes:
-        if outcome.state is State.PUBLISHED:
-            files, size = given.get((outcome.protocol, outcome.source), (0, 0))
-            given[outcome.protocol, outcome.source] = (files + 1, size + (outcome.size or 0))
-    return dict(sorted(given.items()))
+    return dict(sorted(Tally.of(outcomes).given.items()))
 
 
 def failure_table(failures: Sequence[Outcome]) -> list[dict[str, str | int]]:
-    """The rows of the table artifact."""
+    """The rows of the table artifact; what a person needs first stands where a narrow window shows it."""
     return [
         {
-            "path": failure.path,
+            "file": failure.path.rpartition("/")[2],
+            "next step": failure.next_step,
+            "reason": failure.reason,
             "source": failure.source,
             "verdict": failure.verdict,
             "attempts": failure.attempts,
-            "reason": failure.reason,
-            "next step": failure.next_step,
+            "path": failure.path,
         }
         for failure in failures[:MOST_ROWS]
     ]
 
 
-def markdown(plan: Plan, summary: Summary, outcomes: Sequence[Outcome], remarks: Sequence[str] = ()) -> str:
-    """The summary as Markdown."""
-    sources = [
-        f"| {escape(protocol)} | {escape(source)} | {files:,} | {human_bytes(size)} |"
-        for (protocol, source), (files, size) in by_source(outcomes).items()
-    ]
-    lines = [f"# {headline(summary)}", "", f"`{summary.line()}`", "", f"Root: {escape(plan.root)}", ""]
-    lines += [f"Catalogue: {escape(plan.catalogue)}", ""] if plan.catalogue else []
-    if sources:
-        lines += ["| protocol | source | files | bytes |", "| --- | --- | ---: | ---: |", *sources]
-    if remarks:
-        lines += ["", "## Repositories in trouble", "", *(f"- {escape(remark)}" for remark in remarks)]
-    failures = [outcome for outcome in outcomes if outcome.state is State.FAILED]
-    if failures:
-        lines += ["", "## What failed, and what comes next", ""]
-        lines += [f"- {escape(one.path)}: {escape(one.reason)} **{escape(one.next_step)}**" for one in failures[:20]]
-    if summary.stopped:
-        lines += ["", f"**The run stopped early:** {escape(summary.stopped)}"]
+def markdown(standing: Standing, summary: Summary, outcomes: Sequence[Outcome] = (), alyx: str = "") -> str:
+    """The summary as Markdown; see :func:`report`."""
+    plan = standing.plan
+    lines = [f"# {headline(summary)}", "", f"`{summary.line()}`", *answers(standing)]
+    if standing.tally.given:
+        svg = picture(standing.throughput.samples, standing.tally.given)
+        lines += ["", "## Which source gave what?", "", as_markdown(svg, "throughput, and what each source gave")]
+    lines += ["", "## Where is it?", "", f"Below {escape(plan.root)}"]
+    lines += [*_folders(outcomes, alyx)]
+    lines += ["", f"Catalogue: {escape(plan.catalogue)}"] if plan.catalogue else []
     return "\n".join(lines)
+
+
+def _folders(outcomes: Iterable[Outcome], alyx: str) -> Iterator[str]:
+    """The session folders that got files, with a link to what Alyx knows of each session."""
+    found: dict[Place, tuple[int, int]] = {}
+    for outcome in outcomes:
+        place = place_of(outcome.path)
+        if place and outcome.state is State.PUBLISHED:
+            count, size = found.get(place, (0, 0))
+            found[place] = (count + 1, size + (outcome.size or 0))
+    if found:
+        yield from ("", "| session folder | files | bytes |", "| --- | ---: | ---: |")
+    for place, (count, size) in sorted(found.items())[:_MOST_FOLDERS]:
+        yield f"| {_linked(place, alyx)} | {count:,} | {human_bytes(size)} |"
+    if len(found) > _MOST_FOLDERS:
+        yield from ("", f"... and {len(found) - _MOST_FOLDERS:,} more.")
+
+
+def _linked(place: Place, alyx: str) -> str:
+    if not alyx:
+        return escape(place.folder)
+    query = {"subject": place.subject, "date_range": f"{place.day},{place.day}", "number": place.number}
+    return f"[{escape(place.folder)}]({alyx}/sessions?{urlencode(query)})"
+
+
+def _of_run(plan: Plan) -> Json:
+    return {"prefect.resource.id": f"alyx.run.{plan.id}", "prefect.resource.name": plan.root}
 
 
 def report_full(root: str, message: str) -> None:

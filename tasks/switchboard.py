@@ -27,7 +27,8 @@ class Switchboard:
     """The clients of one run: one a protocol and repository, shared by all threads.
 
     A repository that refuses its credentials is closed: it is not asked again. One that keeps failing is
-    asked last, until it answers (a circuit breaker).
+    asked last, until it answers (a circuit breaker). `refusals` holds, by protocol and repository, how often one could
+    not give a file that it was asked for, and why at last.
 
     Args:
         repositories: What Alyx answers for each repository, by name.
@@ -50,6 +51,7 @@ class Switchboard:
         self.closed: dict[tuple[str, str], DownloadError] = {}
         self.asked_last: dict[tuple[str, str], DownloadError] = {}
         self._clients: dict[tuple[str, str], DownloadClient] = {}
+        self.refusals: dict[tuple[str, str], tuple[int, str]] = {}
         self._trouble: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
@@ -83,7 +85,9 @@ class Switchboard:
         with self._lock:
             if failure is None:
                 del self._trouble[key]
-            elif failure.verdict is Verdict.RETRY:
+                return
+            self.refusals[key] = (self.refusals.get(key, (0, ""))[0] + 1, failure.reason)
+            if failure.verdict is Verdict.RETRY:
                 self._trouble[key] += 1
                 if self._trouble[key] == _TROUBLE:
                     self.asked_last[key] = failure

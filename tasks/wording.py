@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from tasks.model import Summary
-    from tasks.planfile import Plan
+    from tasks.planfile import Lines, Plan
     from tasks.probing import Cost
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
@@ -51,6 +51,14 @@ def human_bytes(count: float) -> str:
         power += 1
     decimals = 1 if power and count < 99.5 else 0  # noqa: PLR2004  (three digits are enough)
     return f"{count:,.{decimals}f} {_UNITS[power]}"
+
+
+def duration(seconds: float) -> str:
+    """About how long something takes."""
+    for name, unit in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * unit:
+            return f"about {seconds / unit:.0f} {name}"
+    return f"about {max(seconds, 1):.0f} s"
 
 
 def files(count: int) -> str:
@@ -107,9 +115,25 @@ def _skip_lines(plan: Plan) -> Iterator[str]:
 
 
 def batch_label(plan: Plan, number: int) -> str:
-    """What a batch's task run is called."""
+    """What a batch's task run is called: which one, lab and dates, how much."""
     batch = plan.batches[number]
-    return f"batch {number + 1} of {len(plan.batches)} · {files(batch.files)} · {human_bytes(batch.bytes)}"
+    parts = [f"batch {number + 1} of {len(plan.batches)}", span_words([batch]), files(batch.files)]
+    return " · ".join([*filter(None, parts), human_bytes(batch.bytes)])
+
+
+def span_words(batches: Sequence[Lines], said: str = "") -> str:
+    """Labs and dates of some batches, without what was said before; "" where they have none.
+
+    Args:
+        batches: Of a plan.
+        said: A name that may have some of the words in it.
+    """
+    labs = sorted({lab for batch in batches for lab in batch.labs.split(", ") if lab})
+    words = ", ".join(labs) if len(labs) <= _MOST_NAMES else f"{len(labs):,} labs"
+    since = min((batch.since for batch in batches if batch.since), default="")
+    until = max((batch.until for batch in batches), default="")
+    days = since if since == until else f"{since}..{until}"
+    return " ".join(part for part in (words, days) if part and part not in said)
 
 
 def headline(summary: Summary) -> str:

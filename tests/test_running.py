@@ -14,7 +14,7 @@ from flows.local_server import _free_port as free_port
 from tasks.clients.seams import Pace
 from tasks.limits import existing, slots
 from tasks.model import Outcome, State, Summary
-from tasks.reporting import tolerant
+from tasks.progress import tolerant
 
 
 @pytest.fixture

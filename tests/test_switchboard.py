@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tasks.answers import Standing
 from tasks.clients import DownloadError, WireOptions
 from tasks.clients.seams import Pace
 from tasks.clients.verdicts import error
@@ -13,6 +14,7 @@ from tasks.model import Source, Summary
 from tasks.planfile import Plan, Space, Total
 from tasks.reporting import markdown
 from tasks.switchboard import Switchboard
+from tasks.tally import Tally
 
 if TYPE_CHECKING:
     from tests.faults_client import Json
@@ -83,7 +85,9 @@ def test_the_report_says_so_and_which_catalogue_served(board: Switchboard) -> No
     plan = Plan(
         "id", "/root", "REST of https://alyx", Total(), Total(), Total(), 0, (), Space(1, 0), (), (), (), lambda *_: b""
     )
-    text = markdown(plan, Summary(), [], board.remarks())
-    assert "## Repositories in trouble\n\n- aws\\_lab \\(aws\\) failed 3 times" in text
+    standing = Standing(plan, Tally(), refusals=board.refusals, remarks=board.remarks())
+    text = markdown(standing, Summary())
+    assert "## Which source is bad?\n\n- **aws\\_lab \\(aws\\) failed 3 times" in text
+    assert "- aws\\_lab \\(aws\\) gave 0 files and could not give 3; the last time: " in text
     assert "Catalogue: REST of https://alyx" in text
-    assert "in trouble" not in markdown(plan, Summary(), [])
+    assert "None that is closed or keeps failing." in markdown(Standing(plan, Tally()), Summary())

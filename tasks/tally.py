@@ -1,0 +1,61 @@
+"""What became of a run's transfers until now: kept while they settle, so that a look at a run costs no query."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from tasks.model import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tasks.model import Outcome
+
+#: Failures that are kept for the eye; the others are only counted.
+MOST_FAILURES = 500
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one run; noted by many threads.
+
+    Attributes:
+        files: Transfers that are settled.
+        bytes: Their sizes.
+        failed: Those of them that failed.
+        failures: The first of these.
+        given: Files and bytes that each source gave, by protocol and repository.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    failed: int = 0
+    failures: list[Outcome] = field(default_factory=list)
+    given: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome]) -> Self:
+        """Count outcomes."""
+        tally = cls()
+        for outcome in outcomes:
+            tally.note(outcome)
+        return tally
+
+    def note(self, outcome: Outcome) -> None:
+        """Count what became of one transfer."""
+        with self._lock:
+            self.files += 1
+            self.bytes += outcome.size or 0
+            if outcome.state is State.FAILED:
+                self._note_failure(outcome)
+            elif outcome.state is State.PUBLISHED:
+                files, size = self.given.get((outcome.protocol, outcome.source), (0, 0))
+                self.given[outcome.protocol, outcome.source] = (files + 1, size + (outcome.size or 0))
+
+    def _note_failure(self, outcome: Outcome) -> None:
+        self.failed += 1
+        if len(self.failures) < MOST_FAILURES:
+            self.failures.append(outcome)
