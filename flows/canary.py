@@ -49,7 +49,9 @@ def canary(root: Path | None = None) -> PrefectState[list[Cost]]:
 def try_route(route: Route, repository: Json, root: Path, label: str) -> Cost:
     """Try one route, and emit what it cost as an event."""
     settings = AlyxSettings.read()
-    options = WireOptions(settings.attempts, settings.connect_seconds, settings.stall_seconds)
+    options = WireOptions(
+        settings.attempts, settings.connect_seconds, settings.stall_seconds, allow_hosts=settings.allow_hosts
+    )
     cost = probe(route, repository, root, options, Pace())
     emit_event(
         f"alyx.route.{cost.state}",

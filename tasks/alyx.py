@@ -201,7 +201,7 @@ class AlyxClient:
         if answer.good and not answer.body:
             return None
         if answer.good and "json" in answer.content_type:
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 return json.loads(answer.body)
         raise alyx_answer(
             answer.status,
@@ -238,10 +238,12 @@ class AlyxClient:
         rows, fetched = page.by_key(), len(page.rows)
         if "offset" in filters:
             return page.rows
-        while fetched < page.count and page.rows:
-            page = self.page(endpoint, **filters, offset=fetched)
+        more = True
+        while more and fetched < page.count:
+            page, before = self.page(endpoint, **filters, offset=fetched), len(rows)
             rows |= page.by_key()
             fetched += len(page.rows)
+            more = len(rows) > before  # a page with nothing new: its server would go on like that for ever
         return list(rows.values()) if len(rows) == page.count else list(complete(self, endpoint, **filters))
 
 

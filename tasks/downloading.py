@@ -91,6 +91,7 @@ class Run:
             stall_seconds=settings.stall_seconds,
             bytes_per_second=settings.bytes_per_second,
             meter=meter(settings.bwlimit, pace),
+            allow_hosts=settings.allow_hosts,
         )
         switchboard = Switchboard(records, options, pace)
         run = cls(id, tree, Ledger.open(root), switchboard, pace, settings.connections)

@@ -12,6 +12,7 @@ import requests
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
+from tasks.clients.authorities import trusted_authorities
 from tasks.clients.seams import bounded
 from tasks.clients.verdicts import alyx_unreachable, error
 
@@ -90,6 +91,7 @@ class TokenAuth(AuthBase):
 def new_session() -> requests.Session:
     """Return a session that threads may share: nothing in it changes after this, cookies included."""
     session = requests.Session()
+    session.verify = trusted_authorities()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # a session cookie would ask for CSRF tokens
     session.headers.update({"Accept": "application/json", "User-Agent": "prefect-alyx"})
     return session

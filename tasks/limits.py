@@ -33,7 +33,7 @@ _MOST_LIMITS = 200
 
 def alyx_limit(url: str) -> str:
     """Name the limit of an Alyx host."""
-    return f"alyx-host-{_plain(urlsplit(url).netloc or url)}"
+    return f"alyx-host-{_plain(host_of(url) or url)}"
 
 
 def repository_limit(name: str) -> str:
@@ -49,8 +49,13 @@ def server_limit(host: str) -> str:
 def limits_of(transfers: Iterable[Transfer]) -> list[str]:
     """Name the limits of all that a batch asks first."""
     first = {transfer.sources[0] for transfer in transfers if transfer.sources}
-    servers = {server_limit(urlsplit(source.address).netloc) for source in first}
+    servers = {server_limit(host_of(source.address)) for source in first}
     return sorted(servers | {repository_limit(source.repository) for source in first})
+
+
+def host_of(address: str) -> str:
+    """Host and port of an address, without a login that may stand before them."""
+    return urlsplit(address).netloc.rpartition("@")[2]
 
 
 def existing(names: list[str]) -> list[str]:

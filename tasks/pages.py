@@ -12,7 +12,7 @@ import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeGuard
 from uuid import UUID
 
 from tasks.clients.verdicts import error
@@ -31,9 +31,13 @@ PAGE_ROWS = 1000
 MOST_IDS = 80
 #: Times that a page whose rows repeat is asked for.
 _ATTEMPTS = 3
+#: Ranges that one range is cut into at most; those that are still too full are cut again.
+_MOST_PARTS = 4096
 #: Ranges are cut so that they fill a page so far: keys are not spread evenly.
 _FILL = 0.7
 _ALL_KEYS = (0, 1 << 128)
+#: More rows than any lab has: a server that counts more is not to be walked through.
+_MOST_ROWS = 1_000_000_000
 
 _EVERYWHERE = "limit offset django id name"
 #: What each list can be filtered by. Alyx ignores a parameter that it does not know, and answers everything.
@@ -68,7 +72,7 @@ class Page:
         """
         paged = answer if isinstance(answer, dict) else {"count": 0, "results": answer}
         count, rows = paged.get("count"), paged.get("results")
-        if isinstance(rows, list) and isinstance(count, int) and all(isinstance(row, dict) for row in rows):
+        if isinstance(rows, list) and _is_believable(count) and all(isinstance(row, dict) for row in rows):
             return cls(count if paged is answer else len(rows), rows)
         raise error("alyx-url", "The answer to a list is no list of records.")
 
@@ -80,6 +84,10 @@ class Page:
     def by_key(self) -> dict[str, Json]:
         """Return its different rows."""
         return {row_key(row): row for row in self.rows}
+
+
+def _is_believable(count: object) -> TypeGuard[int]:
+    return type(count) is int and 0 <= count <= _MOST_ROWS
 
 
 class Pages(Protocol):
@@ -151,7 +159,7 @@ def _by_ranges(
 ) -> Iterator[Json]:
     """Cut a range of keys whose rows do not fit a page into as many as its count asks for."""
     low, high = keys
-    parts = max(2, math.ceil(page.count / (_FILL * len(page.rows))))
+    parts = min(_MOST_PARTS, max(2, math.ceil(page.count / (_FILL * len(page.rows)))))
     if high - low < parts or not _are_within(page.by_key(), keys):
         raise _incomplete(endpoint, page)
     edges = [low + (high - low) * part // parts for part in range(parts + 1)]

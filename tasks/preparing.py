@@ -19,14 +19,14 @@ from tasks.listing import Listing, listing
 from tasks.planfile import Plan, Space
 from tasks.planning import make_plan
 from tasks.selection import Selection
-from tasks.sources import ANYWHERE, KACHERY, Router
+from tasks.settings import AlyxSettings
+from tasks.sources import ANYWHERE, KACHERY, Router, on_this_machine
 from tasks.wording import human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tasks.model import Dataset, FileRecord, Json, Skip
-    from tasks.settings import AlyxSettings
 
     #: Names the datasets of a selection.
     Catalogue = Callable[[Selection, AlyxClient], Iterable[Dataset]]
@@ -71,7 +71,7 @@ def prepare(
         known_to_kachery(found.datasets, selection, alyx),
         left_out=left_out,
         root=str(place),
-        router=_router(selection, records),
+        router=_router(selection, records, alyx.url),
         known=ledger.known,
         look=partial(look, place),
         space=Space(free_bytes(place), settings.reserve_bytes),
@@ -96,10 +96,10 @@ def router_for(selection: Selection, alyx: AlyxClient) -> Router:
     Raises:
         DownloadError: An `alyx-...` row.
     """
-    return _router(selection, repositories(alyx))
+    return _router(selection, repositories(alyx), alyx.url)
 
 
-def _router(selection: Selection, records: dict[str, Json]) -> Router:
+def _router(selection: Selection, records: dict[str, Json], alyx_url: str) -> Router:
     return Router(
         records,
         Addresses(records),
@@ -107,6 +107,7 @@ def _router(selection: Selection, records: dict[str, Json]) -> Router:
         use=selection.repositories or None,
         avoid=selection.avoid_repositories,
         configured=configured(),
+        barred=on_this_machine(records, alyx_url, AlyxSettings.read().allow_hosts),
     )
 
 

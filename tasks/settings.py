@@ -49,6 +49,11 @@ class AlyxSettings(PrefectBaseSettings):
         default=False,
         description="Tell Alyx of a file record whose server gave the same wrong bytes twice (json.mismatch_hash).",
     )
+    allow_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Names, addresses or networks of file servers that may be asked though they are this machine "
+        "(for an Alyx elsewhere), link-local, or a cloud's metadata service.",
+    )
     credentials_block: str = Field(default="", description="Name of an `Alyx Credentials` block to log in with.")
     params_block: str = Field(default="", description="Name of an `Alyx Remote Params` block to lay down for ONE.")
 

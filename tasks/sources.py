@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tasks.clients import PROC_PRECEDENCE, protocol_name
+from tasks.clients.reach import host_name, names_this_machine
 from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.model import Source
 
@@ -24,7 +25,24 @@ ANYWHERE = "kachery"
 _SHA1 = 40  # hex characters
 _KACHERY_KEYS = {"kachery_uri", "kachary_uri", "kachery_zone", "zone"}
 _NOT_THERE = "exists is false"
+_HERE = "its server would be this machine itself, and Alyx is elsewhere (PREFECT_INTEGRATIONS_ALYX_ALLOW_HOSTS)"
 _NO_WAY = "the repository has no bucket, data_url, Globus endpoint or kachery zone"
+
+
+def on_this_machine(repositories: Mapping[str, Json], alyx_url: str, allowed: Collection[str] = ()) -> set[str]:
+    """Name the repositories that would be read from this very machine, where Alyx is another one.
+
+    What listens on loopback trusts whoever asks, and everybody who may write into Alyx could make us ask.
+    """
+    if names_this_machine(host_name(alyx_url)):
+        return set()
+    return {name for name, repository in repositories.items() if any(_is_here(repository, allowed))}
+
+
+def _is_here(repository: Json, allowed: Collection[str]) -> Iterator[bool]:
+    for url in (repository.get("data_url"), _object(repository.get("json")).get("endpoint_url")):
+        host = host_name(str(url or ""))
+        yield host not in allowed and names_this_machine(host)
 
 
 class Address(Protocol):
@@ -81,6 +99,7 @@ class Router:
         configured: Protocols that have what they need on this machine; None for all.
         use: Repositories to keep to; None for all.
         avoid: Repositories to leave out.
+        barred: Repositories whose servers are not to be asked; see :func:`on_this_machine`.
     """
 
     repositories: Mapping[str, Json]
@@ -89,6 +108,7 @@ class Router:
     configured: Collection[str] | None = None
     use: Collection[str] | None = None
     avoid: Collection[str] = ()
+    barred: Collection[str] = ()
 
     def __post_init__(self) -> None:
         """Spell every protocol as ONE does; raises ValueError for one that does not exist."""
@@ -154,6 +174,8 @@ class Router:
             return _NOT_THERE
         if name in self.avoid or (self.use is not None and name not in self.use):
             return "this repository is left out on request"
+        if name in self.barred:
+            return _HERE
         return "" if name in self.repositories else "Alyx has no repository of this name"
 
     @cached_property

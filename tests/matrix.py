@@ -19,7 +19,6 @@ from unittest import mock
 
 from deployments.sandbox.faults import BUCKET, CATALOGUE, MATRIX, Expect, FaultServer
 from tasks.clients import DownloadError, WireOptions, client_for
-from tasks.clients.wire import trusted_authorities
 from tests.kachery_lab import kachery_client
 from tests.pace import FakePace
 
@@ -71,9 +70,7 @@ def trusting(server):
     """Trust the server's certificate, as a lab's own CA is trusted."""
     environment = {"REQUESTS_CA_BUNDLE": str(server.ca_file)} if server.ca_file else {}
     with mock.patch.dict(os.environ, environment):
-        trusted_authorities.cache_clear()
         yield
-    trusted_authorities.cache_clear()
 
 
 def meet(protocol, fault, data, target) -> Cell:

@@ -16,18 +16,20 @@ from tasks.clients.proof import MARKUP, suffix
 from tasks.clients.verdicts import DownloadError, error, http_status, os_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tasks.clients.partials import Partial
 
 _OK, _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 200, 206, 416
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_STATUS = re.compile(r"[0-9]{3}")
 _LENGTH = re.compile(r"\d{1,19}")
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,19})")
 #: More headers than any file server sends: beyond it, the answer is hostile.
 _MOST_HEADERS = 200
 #: How much of an error answer is read, to look for S3's error code.
 _ERROR_BODY = 4096
+_PIECE = 1 << 20
 
 
 class Answer:
@@ -62,7 +64,8 @@ class Answer:
         try:
             if self._decide():
                 self.received += len(data)
-                self._write(self._decoder.decompress(data) if self._decoder else data)
+                for piece in self._plain(data):
+                    self._write(piece)
                 return None
         except DownloadError as refused:
             self.failure = refused
@@ -74,6 +77,15 @@ class Answer:
             self._error_body += data[: _ERROR_BODY - len(self._error_body)]
             return None if len(self._error_body) < _ERROR_BODY else 0
         return 0
+
+    def _plain(self, data: bytes) -> Iterator[bytes]:
+        """The bytes before compression, a bounded piece at a time: a small answer may stand for gigabytes."""
+        if self._decoder is None:
+            yield data
+            return
+        while data and not self._decoder.eof:
+            yield self._decoder.decompress(data, _PIECE)
+            data = self._decoder.unconsumed_tail
 
     # --- the head ---------------------------------------------------------------------------------
 
@@ -96,7 +108,7 @@ class Answer:
             text = line.decode("latin-1")
             if text.startswith("HTTP/"):
                 parts = text.split(" ", 2)
-                status, headers = int(parts[1]) if len(parts) > 1 and parts[1].strip().isdigit() else 0, {}
+                status, headers = int(parts[1]) if len(parts) > 1 and _STATUS.fullmatch(parts[1].strip()) else 0, {}
             else:
                 key, colon, value = text.partition(":")
                 if colon:
@@ -233,7 +245,9 @@ class Answer:
     def _remember(self) -> None:
         etag = self.headers.get("etag", "")
         strong = etag if etag and not etag.startswith("W/") else self.headers.get("last-modified", "")
-        self.partial.source, self.partial.if_range = self.address, strong
+        # It goes back to the server as a header: what could be anything but one word there is not repeated.
+        is_plain = strong.isascii() and strong.isprintable()
+        self.partial.source, self.partial.if_range = self.address, strong if is_plain else ""
         self.partial.remember("" if self._decoder else self._validator())
 
     def _write(self, data: bytes) -> None:

@@ -13,12 +13,14 @@ from urllib.parse import quote, unquote
 
 import boto3
 import botocore.exceptions
+import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from pydantic import SecretStr
 
 from tasks.clients import profiles, store
 from tasks.clients.addresses import names_carry_uuid, server_path
+from tasks.clients.authorities import trusted_authorities
 from tasks.clients.profiles import Field
 from tasks.clients.streaming import FATAL, StreamingClient
 from tasks.clients.verdicts import error
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from tasks.clients.wire import WireOptions
 
 _SCHEME = "s3://"
+#: What Alyx may say of a bucket. Which of this machine's keys are used, and where they are sent, is not Alyx's to say.
+_OF_ALYX = ("bucket_name", "region_name", "Access key ID", "Secret access key", "endpoint_url")
 _FIELDS = (
     Field("profile_name", "Profile of ~/.aws/config to sign with", optional=True),
     Field("region_name", "Region", optional=True),
@@ -50,8 +54,10 @@ class AwsClient(StreamingClient):
         pace: Pace | None = None,
     ) -> None:
         super().__init__(repository, params, options, pace)
-        profile = store.profile("aws") if params is None else params
-        self._settings = {**_texts(profile), **_texts(repository.get("json"))}
+        profile = _texts(store.profile("aws") if params is None else params)
+        named = _texts(repository.get("json"))
+        self._settings = {**profile, **{name: named[name] for name in _OF_ALYX if name in named}}
+        self._is_stranger = named.get("endpoint_url", "") not in ("", profile.get("endpoint_url"))
         self._store = self._connect()
 
     def to_address(self, data_path: str, dataset_id: str | None = None) -> str:
@@ -104,7 +110,10 @@ class AwsClient(StreamingClient):
         return str(bucket)
 
     def _connect(self) -> _Store:
-        """Find endpoint and keys: Alyx's keys; else none for a public bucket (ONE's rule); else as boto3 finds them."""
+        """Find endpoint and keys: Alyx's keys; else none for a public bucket (ONE's rule); else as boto3 finds them.
+
+        A server that Alyx alone names is shown no key of this machine.
+        """
         try:
             return self._connected()
         except botocore.exceptions.ProfileNotFound as failure:
@@ -120,14 +129,17 @@ class AwsClient(StreamingClient):
         key, secret = settings.get("Access key ID") or None, settings.get("Secret access key") or None
         if bool(key) != bool(secret):
             raise error("not-addressable", f"Repository {self.repository.get('name')} has one of S3's two keys only.")
+        core = botocore.session.Session()
+        core.set_config_variable("ca_bundle", trusted_authorities())
         session = boto3.Session(
+            botocore_session=core,
             aws_access_key_id=key,
             aws_secret_access_key=secret,
             region_name=settings.get("region_name") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
             profile_name=settings.get("profile_name") or None,
         )
         public = "public" in settings.get("bucket_name", "") and not key
-        found = None if public else session.get_credentials()
+        found = None if public or (self._is_stranger and not key) else session.get_credentials()
         config = Config(signature_version=UNSIGNED)
         return _Store(session.client("s3", config=config, endpoint_url=settings.get("endpoint_url") or None), found)
 

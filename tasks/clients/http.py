@@ -11,8 +11,8 @@ from tasks.clients import one_files, profiles, store
 from tasks.clients.addresses import encode, names_carry_uuid, server_path
 from tasks.clients.profiles import Field
 from tasks.clients.streaming import StreamingClient
-from tasks.clients.verdicts import error
-from tasks.clients.wire import Request
+from tasks.clients.verdicts import DownloadError, error
+from tasks.clients.wire import Request, host_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,6 +42,16 @@ class HttpClient(StreamingClient):
         super().__init__(repository, params, options, pace)
         self._login = self._find_login()
 
+    def without_credentials(self, failure: DownloadError, file_address: str) -> DownloadError:
+        """Say whose password is not shown to this server: one that Alyx names gets none that it was not given for."""
+        logins = [fields for fields in self._profiles() if fields.get(LOGIN)]
+        servers = sorted({host_of(Request(str(fields[SERVER]))) for fields in logins if fields.get(SERVER)})
+        if not servers:
+            return failure
+        here = host_of(Request(file_address))
+        detail = f"{failure.reason} No login is known for {here}, only for {', '.join(servers)}."
+        return DownloadError(failure.verdict, detail, failure.next_step, code=failure.code)
+
     def to_address(self, data_path: str, dataset_id: str | None = None) -> str:
         """Return the URL of a registered path.
 
@@ -61,7 +71,7 @@ class HttpClient(StreamingClient):
         if not self._login or not one_files.same_server(file_address, self.repository.get("data_url") or ""):
             return Request(file_address)
         user, password = self._login
-        return Request(file_address, user=user, password=SecretStr(password))
+        return Request(file_address, user=user, password=password)
 
     @property
     def has_credentials(self) -> bool:
@@ -84,15 +94,16 @@ class HttpClient(StreamingClient):
             raise error("not-addressable", f"Repository {self.repository.get('name')} has no data_url.")
         return str(root)
 
-    def _find_login(self) -> tuple[str, str] | None:
+    def _find_login(self) -> tuple[str, SecretStr] | None:
         """The login of exactly this server: given, in the params store, or in ONE's own files."""
         url = self.repository.get("data_url") or ""
         for profile in self._profiles():
             user, password = profile.get(LOGIN), profile.get(PASSWORD)
             if user and one_files.same_server(url, profile.get(SERVER) or ""):
-                return str(user), str(password or "")
+                return str(user), SecretStr(str(password or ""))
         logins = (one_files.data_login(host, url) for host in one_files.hosts())
-        return next((login for login in logins if login), None)
+        found = next((login for login in logins if login), None)
+        return found and (found[0], SecretStr(found[1]))
 
     def _profiles(self) -> Iterator[Mapping[str, Any]]:
         """A given profile speaks for this repository where it names no server; a stored one has to name it."""

@@ -69,6 +69,10 @@ class StreamingClient(DownloadClient):
         """Whether requests carry a login or a signature."""
         return False
 
+    def without_credentials(self, failure: DownloadError, file_address: str) -> DownloadError:  # noqa: ARG002  (http's)
+        """Say more of a refusal where nothing was shown that could have been refused."""
+        return failure
+
     def renew(self) -> bool:
         """Look for newer credentials after a refusal; return whether there are any."""
         return False
@@ -111,8 +115,10 @@ class StreamingClient(DownloadClient):
         try:
             way.run()
         except DownloadError as failure:
-            if failure.code not in ("unauthorised", "forbidden") or not self.has_credentials:
+            if failure.code not in ("unauthorised", "forbidden"):
                 raise
+            if not self.has_credentials:
+                raise self.without_credentials(failure, file_address) from failure
             self._try_renewed(way, failure)
         self._access.granted(file_address)
         return receipt

@@ -7,7 +7,6 @@ detection, bandwidth limits and connection reuse along. `fetching` makes whole f
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import re
@@ -15,11 +14,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import certifi
 import pycurl
 
+from tasks.clients.authorities import trusted_authorities
 from tasks.clients.metered import METERED_BYTES, UNHURRIED_SECONDS, metered
 from tasks.clients.patience import HOLDS, Budget, Holds
+from tasks.clients.reach import Guard, require_plain
 from tasks.clients.verdicts import DownloadError, curl_error, error
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class WireOptions:
         deadline_seconds: Longest time for one file, retries and waits included, plus `seconds_per_mib` for each
             MiB of its size (the rule of FTS3).
         meter: Called with how many bytes came, and waits as long as a limit shared with others wants; None for none.
+        allow_hosts: Names, addresses or networks that may be asked though they are link-local, a cloud's metadata, or
+            this machine under another name; see :mod:`tasks.clients.reach`.
     """
 
     attempts: int = 5
@@ -59,6 +61,7 @@ class WireOptions:
     deadline_seconds: float = 600
     seconds_per_mib: float = 2
     meter: Callable[[int], None] | None = field(default=None, compare=False)
+    allow_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("attempts", "connect_seconds", "stall_seconds", "stall_bytes_per_second", "deadline_seconds"):
@@ -125,8 +128,10 @@ class Wire:
             DownloadError: no answer came.
         """
         handle, body = self._new_handle(), bytearray()
+        guard = self._guard(request)
         try:
             self._address(handle, request, self.options.connect_seconds + self.options.stall_seconds)
+            handle.setopt(pycurl.OPENSOCKETFUNCTION, guard.open)
             handle.setopt(pycurl.NOPROGRESS, 1)
             handle.setopt(pycurl.RANGE, "0-0")
             handle.setopt(pycurl.WRITEFUNCTION, body.extend)
@@ -134,7 +139,7 @@ class Wire:
             handle.perform()
         except pycurl.error as failure:
             if not handle.getinfo(pycurl.RESPONSE_CODE):
-                raise _no_answer(handle, failure, host_of(request)) from None
+                raise _no_answer(handle, failure, host_of(request), guard) from None
             return int(handle.getinfo(pycurl.RESPONSE_CODE)), bytes(body)
         else:
             return int(handle.getinfo(pycurl.RESPONSE_CODE)), bytes(body)
@@ -148,19 +153,31 @@ class Wire:
             DownloadError: unless the answer was accepted to its end.
         """
         handle = self._borrow()
-        watch = _Watch(self.pace, self.options.stall_seconds)
+        watch, guard = _Watch(self.pace, self.options.stall_seconds), self._guard(request)
         try:
             self._address(handle, request, budget.seconds_left(), headers)
+            handle.setopt(pycurl.OPENSOCKETFUNCTION, guard.open)
             handle.setopt(pycurl.XFERINFOFUNCTION, watch.on_progress)
             handle.setopt(pycurl.HEADERFUNCTION, answer.lines.append)
             handle.setopt(pycurl.WRITEFUNCTION, metered(answer.on_body, self.options.meter))
             handle.perform()
         except pycurl.error as failure:
             answer.raise_failure()
+            if guard.refused:
+                raise error("address-refused", f"{answer.where}: {guard.refused}.") from None
             raise _classify(handle, failure, answer, watch, budget) from None
         finally:
             self._handles.append(handle)
         answer.finish()
+
+    def _guard(self, request: Request) -> Guard:
+        """What opens a request's connections; refuses what is no plain address from the beginning."""
+        password = request.password.get_secret_value() if request.password else ""
+        lines = (request.url, *request.headers, *((request.user,) if request.sign else ()))
+        require_plain(host_of(request), lines, (request.user, password))
+        guard = Guard(request.url, self.options.allow_hosts)
+        guard.check_name()
+        return guard
 
     def _borrow(self) -> pycurl.Curl:
         try:
@@ -170,7 +187,7 @@ class Wire:
 
     def _new_handle(self) -> pycurl.Curl:
         """A handle with what is the same for every request; connection, TLS session and DNS answers stay with it."""
-        handle, options = pycurl.Curl(), self.options
+        handle, options, authorities = pycurl.Curl(), self.options, trusted_authorities()
         slowest = min(options.stall_bytes_per_second, (options.bytes_per_second or math.inf) / 2)
         settings: tuple[tuple[int, object], ...] = (
             (pycurl.USERAGENT, "prefect-alyx"),
@@ -179,9 +196,8 @@ class Wire:
             (pycurl.HTTP_CONTENT_DECODING, 0),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.PROTOCOLS, _HTTP),
-            (pycurl.FOLLOWLOCATION, 1),
             (pycurl.MAXREDIRS, _MOST_REDIRECTS),
-            (pycurl.CAINFO, trusted_authorities()),
+            (pycurl.CAPATH if os.path.isdir(authorities) else pycurl.CAINFO, authorities),
             (pycurl.NOSIGNAL, 1),
             (pycurl.TCP_KEEPALIVE, 1),
             (pycurl.BUFFERSIZE, METERED_BYTES if options.meter else _BUFFER_BYTES),
@@ -201,6 +217,8 @@ class Wire:
         handle.setopt(pycurl.URL, request.url)
         handle.unsetopt(pycurl.HTTPHEADER)  # an empty list would leave the last request's lines there
         handle.setopt(pycurl.HTTPHEADER, [*request.headers, *headers])
+        # Nothing that is signed for one host is sent to another: libcurl holds back logins, but no S3 session token.
+        handle.setopt(pycurl.FOLLOWLOCATION, 0 if request.sign else 1)
         handle.setopt(pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTPS if secure else _HTTP)
         handle.setopt(pycurl.TIMEOUT_MS, math.ceil(seconds * 1000))
         if request.sign:
@@ -208,8 +226,8 @@ class Wire:
         else:
             handle.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
         if request.user and request.password is not None:
-            handle.setopt(pycurl.USERNAME, request.user)
-            handle.setopt(pycurl.PASSWORD, request.password.get_secret_value())
+            handle.setopt(pycurl.USERNAME, request.user.encode())
+            handle.setopt(pycurl.PASSWORD, request.password.get_secret_value().encode())
         else:
             handle.unsetopt(pycurl.USERNAME)
             handle.unsetopt(pycurl.PASSWORD)
@@ -253,8 +271,10 @@ def _classify(
     return curl_error(number, message, answer.where)
 
 
-def _no_answer(handle: pycurl.Curl, failure: pycurl.error, where: str) -> DownloadError:
+def _no_answer(handle: pycurl.Curl, failure: pycurl.error, where: str, guard: Guard) -> DownloadError:
     number, message = int(failure.args[0]), str(failure.args[-1])
+    if guard.refused:
+        return error("address-refused", f"{guard.refused}.")
     if number == pycurl.E_OPERATION_TIMEDOUT:
         return error(_phase(handle), f"{where}.")
     return curl_error(number, message, where)
@@ -274,12 +294,3 @@ def host_of(request: Request) -> str:
     """Host and port that a request goes to, without credentials."""
     authority = request.url.partition("://")[2]
     return re.split("[/?#]", authority, maxsplit=1)[0].rpartition("@")[2]
-
-
-@functools.cache
-def trusted_authorities() -> str:
-    """The CA file: the lab's own where the environment names one, as requests and curl do, else certifi's."""
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
-        if os.environ.get(name):
-            return os.environ[name]
-    return certifi.where()

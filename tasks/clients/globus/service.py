@@ -11,6 +11,7 @@ import globus_sdk
 import requests
 from globus_sdk.transport import RequestsTransport, RetryConfig
 
+from tasks.clients.authorities import trusted_authorities
 from tasks.clients.globus.batches import LABEL
 from tasks.clients.verdicts import DownloadError, Verdict, error, globus_api, retry_after
 
@@ -32,8 +33,8 @@ def no_retries() -> RetryConfig:
 
 
 def transport() -> RequestsTransport:
-    """A transport that does not wait for ever."""
-    return RequestsTransport(http_timeout=HTTP_SECONDS)
+    """A transport that does not wait for ever, and trusts whom all others here trust."""
+    return RequestsTransport(http_timeout=HTTP_SECONDS, verify_ssl=trusted_authorities())
 
 
 def is_mapped(endpoint: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, StrictBool, ValidationError
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from tasks.clients.authorities import trusted_authorities
 from tasks.clients.patience import Budget
 from tasks.clients.seams import bounded
 from tasks.clients.verdicts import DownloadError, Verdict, error, kachery_answer, unreachable
@@ -212,6 +213,7 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 def _session() -> requests.Session:
     """Return a session that threads may share: nothing in it changes after this, cookies included."""
     session = requests.Session()
+    session.verify = trusted_authorities()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update({"Accept": "application/json", "User-Agent": "prefect-alyx"})
     for scheme in ("https://", "http://"):

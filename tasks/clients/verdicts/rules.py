@@ -109,6 +109,12 @@ RULES: dict[str, Rule] = {
         "The server redirects to a place that is not followed.",
         "Correct the repository's data_url in Alyx: credentials never follow a redirect.",
     ),
+    "address-refused": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "The address leads to a place that no file server has.",
+        "Correct the repository in Alyx; if it is right, name the host in PREFECT_INTEGRATIONS_ALYX_ALLOW_HOSTS.",
+    ),
     # --- what a server answers ------------------------------------------------------------------
     "throttled": _row(
         "RETRY", "SOURCE", "The server asks for patience.", "Nothing to do: the wait it asks for is kept."

@@ -17,7 +17,7 @@ def parsed(content_type: str, body: str) -> Any:
         return None
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -1,0 +1,145 @@
+"""Where requests may go: no record, redirect or name server leads this machine to itself or to its cloud's metadata.
+
+Labs keep their servers in private networks, so those are no reason to refuse. What is looked at is the address that a
+connection is opened to, so it does not matter how its name was spelt or what it resolved to a moment before.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from functools import lru_cache, partial
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
+
+import pycurl
+
+from tasks.clients.verdicts import error
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    IP = IPv4Address | IPv6Address
+
+#: Cloud machines ask these for their own credentials; most are link-local, these are not.
+_METADATA = {ip_address(text) for text in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")}
+_METADATA_NAMES = re.compile(
+    r"(metadata(\.google\.internal|\.goog|\.azure\.com)?|instance-data(\..*)?)\.?", re.IGNORECASE
+)
+_LOCAL_NAME = re.compile(r"(.*\.)?localhost\.?", re.IGNORECASE)
+
+
+class Guard:
+    """Opens the connections of one request, or refuses to.
+
+    Args:
+        url: What is asked for. One that names this machine outright may reach it; nothing else may.
+        allowed: Names, addresses and networks (`10.0.0.0/8`) that may be reached all the same.
+
+    Attributes:
+        refused: Why a connection was refused last, "" where none was.
+    """
+
+    def __init__(self, url: str, allowed: Collection[str] = ()) -> None:
+        self.host = host_name(url)
+        self.allowed = allowed
+        self.refused = ""
+
+    def check_name(self) -> None:
+        """Look at the name itself: behind a proxy nothing else is seen.
+
+        Raises:
+            DownloadError: `address-refused`.
+        """
+        literal = as_address(self.host)
+        if _METADATA_NAMES.fullmatch(self.host) and self.host not in self.allowed:
+            raise error("address-refused", f"{self.host} is a cloud's metadata service.")
+        if literal and (why := self._objection(literal)):
+            raise error("address-refused", f"{why}.")
+
+    def open(self, _purpose: int, address: Any) -> socket.socket | int:
+        """Open the socket that libcurl asks for, or refuse."""
+        why = self._objection(ip_address(str(address.addr[0]).partition("%")[0]))
+        if why:
+            self.refused = why
+            return int(pycurl.SOCKET_BAD)
+        return socket.socket(address.family, address.socktype, address.protocol)
+
+    def _objection(self, found: IP) -> str:
+        plain = getattr(found, "ipv4_mapped", None) or found
+        kind = "this machine" if plain.is_loopback else _forbidden(plain)
+        if not kind or (plain.is_loopback and names_this_machine(self.host)) or self._is_allowed(plain):
+            return ""
+        return f"{self.host} leads to {plain}, {kind}"
+
+    def _is_allowed(self, found: IP) -> bool:
+        return self.host in self.allowed or any(map(partial(_holds, found), self.allowed)) or found in _proxies()
+
+
+def require_plain(where: str, lines: Iterable[str], login: Iterable[str]) -> None:
+    """Refuse what would end a header line and begin another, or what no URL holds; the text itself may be secret.
+
+    Raises:
+        DownloadError: `bad-request`, or `bad-params` for a login.
+    """
+    if not all(line.isascii() and line.isprintable() for line in lines):
+        raise error("bad-request", f"{where!a}: the address or a header holds a character that none may hold.")
+    if any("\0" in word for word in login):
+        raise error("bad-params", f"The login for {where!a} holds a NUL character.")
+
+
+def host_name(url: str) -> str:
+    """The host of a URL in lower case; "" where there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # half an IPv6 address
+        return ""
+
+
+def names_this_machine(host: str) -> bool:
+    """Whether a host name or address means this machine, in whichever of the spellings that resolvers take."""
+    literal = as_address(host)
+    return bool(literal.is_loopback or literal.is_unspecified) if literal else bool(_LOCAL_NAME.fullmatch(host))
+
+
+@lru_cache(maxsize=256)  # the files of a server come one after another
+def as_address(host: str) -> IP | None:
+    """The address that a host is written as (`127.0.0.1`, `127.1`, `2130706433`, `::1`); None for a name."""
+    try:
+        return ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(host)) if host[:1].isdigit() else None
+    except OSError:
+        return None
+
+
+def _forbidden(found: IP) -> str:
+    if found in _METADATA:
+        return "a cloud's metadata service"
+    if found.is_link_local:
+        return "an address of the local link, where clouds keep their metadata"
+    return "no server's address" if found.is_multicast or found.is_unspecified else ""
+
+
+def _holds(found: IP, network: str) -> bool:
+    try:
+        return found in ip_network(network, strict=False)
+    except ValueError:
+        return False  # a name
+
+
+def _proxies() -> set[IP]:
+    """Where the environment's proxies listen, often on this machine; asked only for what would be refused."""
+    hosts = set(map(host_name, getproxies_environment().values()))
+    return {ip_address(str(row[4][0]).partition("%")[0]) for host in hosts for row in _resolved(host)}
+
+
+def _resolved(host: str) -> list[Any]:
+    try:
+        return socket.getaddrinfo(host, None) if host else []
+    except OSError:
+        return []
