@@ -18,7 +18,7 @@ import click
 from flows.limiting import bwlimit_option
 from flows.options import selection_from, selection_options
 from flows.verbs import Verbs
-from tasks.clients.verdicts import RULES, DownloadError, Verdict, printable
+from tasks.clients.verdicts import RULES, DownloadError, Verdict
 from tasks.wording import coded, wrapped
 from tasks.words import did_you_mean
 
@@ -46,16 +46,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 
 def say(message: str) -> None:
     """Talk to the person, not to the pipe."""
-    click.echo(_plain(message), err=True)
-
-
-def _plain(text: str) -> str:
-    """What others have named (paths, repositories, servers' words) moves no cursor and turns no text around."""
-    return "\n".join(map(printable, text.split("\n")))
-
-
-def _shown(row: Json | str) -> str:
-    return _plain(row) if isinstance(row, str) else json.dumps(row)
+    click.echo(message, err=True)
 
 
 def main() -> None:
@@ -109,7 +100,7 @@ def doctor(root: Path | None, as_json: bool) -> int:
     for finding in Doctor(root).findings():
         findings.append(finding)
         for line in [json.dumps(finding.to_json())] if as_json else finding.lines():
-            click.echo(_plain(line))
+            click.echo(line)
     if as_json:
         click.echo(json.dumps(summary(findings)))
     return exit_code(findings)
@@ -163,7 +154,7 @@ def plan(root: Path | None, as_json: bool, **selected: Any) -> int:
 
     made = prepare(selection_from(selected), root, AlyxSettings.read())
     for row in _planned(made) if as_json else plan_lines(made):
-        click.echo(_shown(row))
+        click.echo(json.dumps(row) if as_json else row)
     require_place(made)
     return DONE
 
@@ -217,7 +208,7 @@ def status(root: Path | None, as_json: bool) -> int:
 
     found = look(root, AlyxSettings())
     for row in found.rows() if as_json else found.lines():
-        click.echo(_shown(row))
+        click.echo(json.dumps(row) if as_json else row)
     return DONE
 
 
@@ -269,7 +260,7 @@ def verify(root: Path | None, share: float, as_json: bool) -> int:
 
 def _show(fetched: Fetched, as_json: bool) -> int:
     for row in fetched.rows() if as_json else fetched.lines():
-        click.echo(_shown(row))
+        click.echo(json.dumps(row) if as_json else row)
     return fetched.exit_code
 
 
@@ -311,7 +302,7 @@ def explain(code: str) -> int:
     step = rule.next_step or "Nothing."
     for name, text in (("what", rule.meaning), ("to do", step), ("then", f"{rule.verdict}: {rule.verdict.meaning}")):
         for line in wrapped(text, " " * 7, first=f"{name:7}"):
-            click.echo(_plain(line))
+            click.echo(line)
     return DONE
 
 

@@ -10,7 +10,6 @@ import base64
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from tasks.clients.verdicts import printable
 from tasks.throughput import rates
 from tasks.wording import files, human_bytes
 
@@ -91,4 +90,4 @@ def _draw_bars(svg: ET.Element, given: list[tuple[tuple[str, str], tuple[int, in
 
 def _say(svg: ET.Element, x: float, y: float, text: str, *, anchor: str = "start", weight: str = "normal") -> None:
     place = {"x": f"{x:.0f}", "y": f"{y:.0f}", "fill": _INK, "text-anchor": anchor, "font-weight": weight}
-    ET.SubElement(svg, "text", place).text = printable(text)
+    ET.SubElement(svg, "text", place).text = text

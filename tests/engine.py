@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import multiprocessing
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from deployments.sandbox import Lab
@@ -22,14 +23,11 @@ from tasks.ledger import Ledger
 from tasks.preparing import prepare
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
+from tests.forks import FORKS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Children are forked from a process that has imported the engine and has one thread: a fork of this one, with the
-#: lab's threads in it, may deadlock, and a new interpreter takes seconds.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.engine"])
 SETTINGS = AlyxSettings(reserve_bytes=0, stall_seconds=5, connect_seconds=5)
 #: The many small datasets of a lab, and one protocol: what a test counts comes from one server.
 BULK = {"subjects": ["BULK_001"], "protocols": ["http"]}
@@ -88,6 +86,13 @@ class Job:
         child = FORKS.Process(target=_work, args=(self, opening, arguments))
         child.start()
         return child
+
+
+def await_end(child):
+    """Wait until a child is gone: its pipes close a moment before."""
+    child.join()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(child.pid).wait(60)
 
 
 def _work(job, opening, arguments):

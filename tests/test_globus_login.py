@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import multiprocessing
 import os
 import re
 import sys
@@ -23,14 +22,12 @@ from tasks.clients.globus.client import GlobusClient
 from tasks.clients.globus.login import StoredLogin, connect
 from tasks.clients.seams import Pace
 from tasks.clients.verdicts import DownloadError, Verdict
+from tests.forks import FORKS
 
 pytest_plugins = ["globus_lab"]
 
 NATIVE = "525cc543-8ccb-4d11-8036-af332da5eafd"
 SECRET = "the service's secret"
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["pytest", "one.remote.base", "tasks.clients.globus"])
 
 
 @pytest.fixture
@@ -158,9 +155,9 @@ def child(environment, gate):
 def test_an_expired_token_is_refreshed_once_for_all_processes(lab, home):
     lab.emulator.tokens(refresh_reply="rotate")
     write_profile(home, refresh_token="Rg1", access_token="Ag0", expires_at_seconds=10)
-    gate = processes.Barrier(3)
+    gate = FORKS.Barrier(3)
     environment = {**lab.emulator.environment, "HOME": str(home)}
-    children = [processes.Process(target=child, args=(environment, gate)) for _ in range(3)]
+    children = [FORKS.Process(target=child, args=(environment, gate)) for _ in range(3)]
     for process in children:
         process.start()
     for process in children:

@@ -9,7 +9,8 @@ import pytest
 
 from tasks.ledger import Ledger
 from tasks.model import State
-from tests.engine import FORKS, Job, lab_of, partials_of, unproven_files, wrong_files
+from tests.engine import Job, await_end, lab_of, partials_of, unproven_files, wrong_files
+from tests.forks import FORKS
 from tests.sabotage import die_at, one_of_two
 from tests.slow_link import SlowLink
 
@@ -30,7 +31,7 @@ def test_twenty_kills_in_a_run_of_500_files_cost_no_more_than_5_percent(tmp_path
             link.wait_until(place, lambda child=child: not child.is_alive())
             child.join(dice.uniform(0, 0.02))  # also while it publishes and records
             child.kill()
-            child.join()
+            await_end(child)
             assert wrong_files(job, missing_allowed=True) == set()
         outcomes = job.run()
         sent = lab.requests.sent(server="http")
@@ -51,7 +52,7 @@ def test_after_a_crash_at_any_step_the_tree_is_right_and_a_rerun_makes_it_whole(
         while exit_code == 9:
             job = replace(whole, root=tmp_path / f"root {step}")
             child = job.start(die_at, step)
-            child.join()
+            await_end(child)
             exit_code = child.exitcode
             assert wrong_files(job, missing_allowed=True) == set(), f"crash at step {step}"
             assert {one.state for one in job.run()} <= {State.PUBLISHED, State.PRESENT}, f"rerun after step {step}"

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import multiprocessing
 import os
 import pickle
 import socket
@@ -22,12 +21,10 @@ from urllib3.util import Retry
 
 from tasks.clients import shared_json
 from tasks.params import IBLParams, load_client_params, load_params, save_client_params
+from tests.forks import FORKS
 
 SECRET = "Ag-refresh-token"
 GLOBUS = {"globus": {"default": {"local_path": "/data", "refresh_token": SECRET}, "admin": {"b": 1}}}
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["pytest", "rich.pretty", "one.remote.base", "tasks.params"])
 
 
 @pytest.fixture
@@ -298,9 +295,9 @@ def _cycle(home, key, all_ready):
 
 
 def test_eight_processes_save_sixty_times_each_and_nothing_is_lost(home):
-    all_ready = processes.Barrier(WORKERS)
+    all_ready = FORKS.Barrier(WORKERS)
     keys = [f"section{worker}" if worker % 2 else f"globus.profile{worker}" for worker in range(WORKERS)]
-    workers = [processes.Process(target=_cycle, args=(str(home), key, all_ready)) for key in keys]
+    workers = [FORKS.Process(target=_cycle, args=(str(home), key, all_ready)) for key in keys]
     for worker in workers:
         worker.start()
     for worker in workers:

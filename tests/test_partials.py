@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 
 from tasks.clients import partials as module
@@ -98,10 +99,13 @@ def test_what_a_killed_process_left_is_taken_over(partials):
         f".claim(Expected.of({EXPECTED.size}, {EXPECTED.digest!r}), {URL!r});"
         "p.write((b'0123456789' * 1000)[:7000]); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    subprocess.run([sys.executable, "-c", script], check=False)
+    killed = subprocess.Popen([sys.executable, "-c", script])
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
+    assert psutil.Process(killed.pid).status() == psutil.STATUS_ZOMBIE
     assert len(names(partials)) == 1
     assert partials.claim(EXPECTED, URL).size == 7000
     assert len(names(partials)) == 1
+    killed.wait()
 
 
 @pytest.fixture

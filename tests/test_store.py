@@ -1,7 +1,6 @@
 """The params store as a file: many processes, crashes, full disks, modes, and names that ONE could not read."""
 
 import json
-import multiprocessing
 import os
 import resource
 import signal
@@ -16,12 +15,10 @@ from one.remote.base import save_client_params as one_save
 
 from tasks.clients import shared_json, store
 from tasks.clients.verdicts import DownloadError
+from tests.forks import FORKS
 
 SECRET = "Ag-refresh-token"
 GLOBUS = {"globus": {"default": {"GLOBUS_CLIENT_ID": "c1", "refresh_token": SECRET}, "server": {"local_path": None}}}
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["pytest", "one.remote.base", "tasks.clients.store"])
 
 
 @pytest.fixture
@@ -45,7 +42,7 @@ def mode(path):
 
 def in_child(target, home):
     """Run `target` in a process of its own whose home is `home`; return its exit code."""
-    child = processes.Process(target=_at_home, args=(target, str(home)))
+    child = FORKS.Process(target=_at_home, args=(target, str(home)))
     child.start()
     child.join()
     return child.exitcode
@@ -274,8 +271,8 @@ def test_what_is_merged_is_on_disk_at_once_and_survives_a_later_failure(remote):
 
 
 def test_a_lock_that_is_not_released_is_a_clear_error(remote, monkeypatch):
-    held, done = processes.Event(), processes.Event()
-    holder = processes.Process(target=_at_home, args=(_hold, str(remote.parents[1]), held, done))
+    held, done = FORKS.Event(), FORKS.Event()
+    holder = FORKS.Process(target=_at_home, args=(_hold, str(remote.parents[1]), held, done))
     holder.start()
     held.wait()
     try:
@@ -327,8 +324,8 @@ def _save_for_ever(saved):
 
 def test_kill_9_at_any_time_leaves_a_whole_file(remote):
     for round_ in range(12):
-        receiving, sending = processes.Pipe(duplex=False)
-        child = processes.Process(target=_at_home, args=(_save_for_ever, str(remote.parents[1]), sending))
+        receiving, sending = FORKS.Pipe(duplex=False)
+        child = FORKS.Process(target=_at_home, args=(_save_for_ever, str(remote.parents[1]), sending))
         child.start()
         for _ in range(round_ + 2):
             last = int(receiving.recv_bytes())

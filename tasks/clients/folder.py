@@ -46,7 +46,12 @@ class Folder:
 
     def names(self) -> list[str]:
         """All names in it."""
-        return os.listdir(self.fd)
+        # Opened anew: threads that list through one descriptor share its place in the list, and each misses names.
+        fd = os.open(".", _DIRECTORY, dir_fd=self.fd)
+        try:
+            return os.listdir(fd)
+        finally:
+            os.close(fd)
 
     def open(self, name: str, flags: int, mode: int = 0o666) -> int:
         """Open a regular file of it; nothing else is waited for, or read."""

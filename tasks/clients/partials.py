@@ -350,8 +350,12 @@ def _host(name: str) -> str:
 
 
 def _alive(pid: int, born: float) -> bool:
-    """Whether the process that made a claim still runs; a reused PID has another start."""
+    """Whether the process that made a claim still runs; a reused PID has another start.
+
+    A zombie runs no more: its parent has not asked for it yet, and the first process of a container may never do so.
+    """
     try:
-        return abs(psutil.Process(pid).create_time() - born) < 1.0
+        process = psutil.Process(pid)
+        return abs(process.create_time() - born) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
