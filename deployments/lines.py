@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tasks.clients.verdicts import error
+from tasks.clients.verdicts import DownloadError, error
+from tasks.clients.verdicts.words import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,7 +73,9 @@ class Lined:
         if faults:
             # An alias brings one line into several places; it is told once.
             once = {(line, words): fault for fault in reversed(faults) for line, _, words in [fault.split(": ", 2)]}
-            raise error("deploy-file", "\n  " + "\n  ".join(reversed(once.values())) + "\n")
+            rule = error("deploy-file")
+            lines = [rule.reason, *map(printable, reversed(once.values()))]  # an error is one line, and this is a list
+            raise DownloadError(rule.verdict, "\n  ".join(lines) + "\n", rule.next_step, code=rule.code)
 
     def faults_of(self, failure: ValidationError, above: Place = ()) -> list[str]:
         """Say what pydantic objects to, with line and key."""

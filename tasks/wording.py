@@ -27,15 +27,17 @@ def wrapped(text: str, indent: str = "", *, first: str | None = None) -> Iterato
         indent: Stands before each line.
         first: Stands before the first line instead.
     """
-    width = shutil.get_terminal_size().columns
-    yield from textwrap.wrap(
-        text,
-        width,
-        initial_indent=indent if first is None else first,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    before = indent if first is None else first
+    for line in text.rstrip("\n").split("\n"):  # a list of mistakes keeps its lines
+        yield from textwrap.wrap(
+            line,
+            shutil.get_terminal_size().columns,
+            initial_indent=before,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        before = indent
 
 
 def coded(text: str, code: str) -> str:

@@ -80,6 +80,15 @@ def test_all_mistakes_are_told_at_once(tmp_path):
     assert "tagz: Prefect ignores" in reason
 
 
+def test_the_command_tells_each_mistake_on_a_line_of_its_own(tmp_path, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    path = tmp_path / "prefect.yaml"
+    path.write_text(PREFECT.replace("tags: [alyx, canary]", "tag: [alyx]").replace("tags: [alyx, verify]", "tagz: [a]"))
+    done = command("deploy", "--check", "--prefect-file", path)
+    told = [line.strip() for line in done.err.splitlines() if line.strip().startswith(f"{path}:")]
+    assert (done.code, len(told)) == (2, 2)
+
+
 def test_a_scheduled_run_has_all_that_its_flow_needs(tmp_path):
     text = PREFECT.replace('      selection: "{{ prefect.variables.alyx_selection }}"\n', "", 1)
     assert "the flow needs selection" in refused(checked, tmp_path / "prefect.yaml", text)
