@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-slow check format bench faults mutants clean
+.PHONY: help setup demo docs test test-slow pictures check format bench faults mutants clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,7 +27,12 @@ test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -q -m "not slow" --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(READY) ## Run the long tests: Prefect servers and workers, official clients, real kills
+	@sh scripts/packages.sh
 	@$(BIN)/python -m pytest -q -m slow
+
+pictures: $(READY) ## Take the pictures of Prefect's pages in docs/pictures anew
+	@sh scripts/packages.sh
+	@PICTURES=docs/pictures $(BIN)/python -m pytest -q -m slow tests/test_pages.py
 
 check: $(READY) ## What CI runs: format, lint, types, tests
 	@$(BIN)/ruff format --check .

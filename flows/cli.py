@@ -18,7 +18,7 @@ import click
 from flows.limiting import bwlimit_option
 from flows.options import selection_from, selection_options
 from flows.verbs import Verbs
-from tasks.clients.verdicts import RULES, DownloadError, Verdict
+from tasks.clients.verdicts import RULES, DownloadError, Verdict, printable
 from tasks.wording import coded, wrapped
 from tasks.words import did_you_mean
 
@@ -46,7 +46,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 
 def say(message: str) -> None:
     """Talk to the person, not to the pipe."""
-    click.echo(message, err=True)
+    click.echo(_plain(message), err=True)
+
+
+def _plain(text: str) -> str:
+    """What others have named (paths, repositories, servers' words) moves no cursor and turns no text around."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _shown(row: Json | str) -> str:
+    return _plain(row) if isinstance(row, str) else json.dumps(row)
 
 
 def main() -> None:
@@ -100,7 +109,7 @@ def doctor(root: Path | None, as_json: bool) -> int:
     for finding in Doctor(root).findings():
         findings.append(finding)
         for line in [json.dumps(finding.to_json())] if as_json else finding.lines():
-            click.echo(line)
+            click.echo(_plain(line))
     if as_json:
         click.echo(json.dumps(summary(findings)))
     return exit_code(findings)
@@ -154,7 +163,7 @@ def plan(root: Path | None, as_json: bool, **selected: Any) -> int:
 
     made = prepare(selection_from(selected), root, AlyxSettings.read())
     for row in _planned(made) if as_json else plan_lines(made):
-        click.echo(json.dumps(row) if as_json else row)
+        click.echo(_shown(row))
     require_place(made)
     return DONE
 
@@ -208,7 +217,7 @@ def status(root: Path | None, as_json: bool) -> int:
 
     found = look(root, AlyxSettings())
     for row in found.rows() if as_json else found.lines():
-        click.echo(json.dumps(row) if as_json else row)
+        click.echo(_shown(row))
     return DONE
 
 
@@ -260,7 +269,7 @@ def verify(root: Path | None, share: float, as_json: bool) -> int:
 
 def _show(fetched: Fetched, as_json: bool) -> int:
     for row in fetched.rows() if as_json else fetched.lines():
-        click.echo(json.dumps(row) if as_json else row)
+        click.echo(_shown(row))
     return fetched.exit_code
 
 
@@ -302,7 +311,7 @@ def explain(code: str) -> int:
     step = rule.next_step or "Nothing."
     for name, text in (("what", rule.meaning), ("to do", step), ("then", f"{rule.verdict}: {rule.verdict.meaning}")):
         for line in wrapped(text, " " * 7, first=f"{name:7}"):
-            click.echo(line)
+            click.echo(_plain(line))
     return DONE
 
 

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks.clients.base import DownloadClient
 from tasks.clients.one_files import same_server
 from tasks.clients.seams import Pace
-from tasks.clients.verdicts import DownloadError, Verdict, alyx_answer, error, retry_after
+from tasks.clients.verdicts import DownloadError, Verdict, alyx_answer, error, printable, retry_after
 from tasks.credentials import Credentials, base_url, credentials_from
 from tasks.exchange import Answer, Limits, TokenAuth, exchange, new_session
 from tasks.login import Login
@@ -223,7 +223,7 @@ class AlyxClient:
             notice = (name, answer.headers.get(name, ""))
             if notice[1] and notice not in self._notices_seen:
                 self._notices_seen.add(notice)
-                _log.warning("Alyx says: %s: %s", *notice)
+                _log.warning("Alyx says: %s: %s", name, printable(notice[1]))
 
     def _item(self, endpoint: str, identifier: object) -> str:
         own_url = f"{self._url}/{endpoint}/"

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tasks.clients.verdicts import Verdict
+from tasks.clients.verdicts import Verdict, printable
 from tasks.ledger import MISMATCHES
 from tasks.throughput import Throughput
 from tasks.wording import duration, files, human_bytes
@@ -29,11 +29,10 @@ _MOST_REASONS = 8
 
 def escape(text: str) -> str:
     """Make text of strangers harmless in Markdown and HTML: no markup, no control characters, one line."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    escaped = html.escape(printable, quote=False)
-    for character in "\\`*_[]()|#!~":
+    escaped = html.escape(printable(text), quote=False)
+    for character in "\\`*_[]()|#!~:@":  # the last two make links of bare addresses
         escaped = escaped.replace(character, f"\\{character}")
-    return escaped
+    return escaped.replace("www.", "www\\.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.clients.verdicts import printable
 from tasks.model import Skip
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _default(ordered: list[Candidate], _: str) -> tuple[list[Candidate], str]:
     if len(marked) > 1:
         return [], f"Alyx marks several revisions as the default one: {_names(marked)}"
     if not marked and len(ordered) > 1:
-        _log.warning("%s: no revision is the default one; the newest is taken", ordered[-1].dataset.path)
+        _log.warning("%s: no revision is the default one; the newest is taken", printable(ordered[-1].dataset.path))
     return marked or ordered[-1:], ""
 
 
@@ -157,4 +158,4 @@ def _tell_mixtures(picked: list[Candidate], selection: Selection) -> None:
         (session, collection, part_of), revisions = next(iter(mixed.items()))
         together = ", ".join(name or "none" for name in sorted(revisions))
         first = f"{collection}/{part_of} of session {session}: {together}"
-        _log.warning("Objects whose parts have different revisions: %d, the first is %s", len(mixed), first)
+        _log.warning("Objects whose parts have different revisions: %d, the first is %s", len(mixed), printable(first))

@@ -10,6 +10,7 @@ import base64
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from tasks.clients.verdicts import printable
 from tasks.throughput import rates
 from tasks.wording import files, human_bytes
 
@@ -90,4 +91,4 @@ def _draw_bars(svg: ET.Element, given: list[tuple[tuple[str, str], tuple[int, in
 
 def _say(svg: ET.Element, x: float, y: float, text: str, *, anchor: str = "start", weight: str = "normal") -> None:
     place = {"x": f"{x:.0f}", "y": f"{y:.0f}", "fill": _INK, "text-anchor": anchor, "font-weight": weight}
-    ET.SubElement(svg, "text", place).text = text
+    ET.SubElement(svg, "text", place).text = printable(text)

@@ -80,16 +80,19 @@ def by_source(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], tuple[int, i
 
 
 def failure_table(failures: Sequence[Outcome]) -> list[dict[str, str | int]]:
-    """The rows of the table artifact; what a person needs first stands where a narrow window shows it."""
+    """The rows of the table artifact; what a person needs first stands where a narrow window shows it.
+
+    Prefect's pages read every cell as Markdown.
+    """
     return [
         {
-            "file": failure.path.rpartition("/")[2],
-            "next step": failure.next_step,
-            "reason": failure.reason,
-            "source": failure.source,
-            "verdict": failure.verdict,
+            "file": escape(failure.path.rpartition("/")[2]),
+            "next step": escape(failure.next_step),
+            "reason": escape(failure.reason),
+            "source": escape(failure.source),
+            "verdict": escape(failure.verdict),
             "attempts": failure.attempts,
-            "path": failure.path,
+            "path": escape(failure.path),
         }
         for failure in failures[:MOST_ROWS]
     ]

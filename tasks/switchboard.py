@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tasks.clients import DownloadClient, DownloadError, Verdict, WireOptions, client_for
-from tasks.clients.verdicts import error
+from tasks.clients.verdicts import error, printable
 from tasks.sources import ANYWHERE
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Switchboard:
 
 
 def _name(key: tuple[str, str]) -> str:
-    return f"{key[1]} ({key[0]})"
+    return printable(f"{key[1]} ({key[0]})")
 
 
 def _key(source: Source) -> tuple[str, str]:

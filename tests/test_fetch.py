@@ -19,6 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.sandbox.lab import MEMBER, MEMBER_PASSWORD, PASSWORD, SECRET_KEY, Lab
 from deployments.sandbox.model import Fate
 from flows.download import download
+from tasks.answers import escape
 from tasks.selection import Selection
 from tests.shell import PATIENCE, Done, run, start
 
@@ -355,9 +356,9 @@ def test_the_summary_says_the_one_line_and_the_sources(artifacts, first):
 
 def test_the_table_of_failures_has_the_source_and_the_next_step(artifacts, lab):
     (row,) = json.loads(artifacts["alyx-failures"]["data"])
-    assert row["path"] == lab.world.odd("wrong-digest").path
-    assert row["source"] == "flatiron_cortexlab"
-    assert row["next step"] == "Compare the file on the server with Alyx: one of the two is wrong."
+    assert row["path"] == escape(lab.world.odd("wrong-digest").path)
+    assert row["source"] == "flatiron\\_cortexlab"
+    assert row["next step"] == escape("Compare the file on the server with Alyx: one of the two is wrong.")
 
 
 def test_the_event_has_the_same_numbers(first, flow_run, prefect):

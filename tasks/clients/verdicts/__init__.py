@@ -10,6 +10,7 @@ from tasks.clients.verdicts.kachery import kachery_answer
 from tasks.clients.verdicts.local import ledger_error, os_error, params_error
 from tasks.clients.verdicts.network import curl_error, http_status, retry_after, unreachable
 from tasks.clients.verdicts.rules import RULES, DownloadError, Rule, Scope, Verdict, error
+from tasks.clients.verdicts.words import printable
 
 __all__ = [
     "RULES",
@@ -30,6 +31,7 @@ __all__ = [
     "ledger_error",
     "os_error",
     "params_error",
+    "printable",
     "retry_after",
     "unreachable",
 ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tasks.clients.verdicts.words import printable
+
 
 class Verdict(StrEnum):
     """What an error means for what happens next."""
@@ -623,5 +625,5 @@ class DownloadError(Exception):
 def error(code: str, detail: str = "", *, retry_after: float | None = None) -> DownloadError:
     """Make the error of a row; `detail` says which file, which source, which values."""
     rule = RULES[code]
-    reason = f"{rule.meaning} {detail}".strip()
+    reason = printable(f"{rule.meaning} {detail}".strip())
     return DownloadError(rule.verdict, reason, rule.next_step, code=code, retry_after=retry_after)

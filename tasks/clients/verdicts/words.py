@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def printable(text: str) -> str:
+    """Text of strangers for a terminal or a log: one line, no escape sequence, nothing that turns text around."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+
+
 def parsed(content_type: str, body: str) -> Any:
     """An answer's content, or None where it is no JSON."""
     if "json" not in content_type:
