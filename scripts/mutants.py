@@ -18,15 +18,15 @@ CLIENTS = "tasks/clients"
 MUTANTS = (
     # claim
     ("partials.py", "if taken := self._take(name, mine):", "if taken := name:"),
-    ("partials.py", " and self._is_free(name)]", "]"),
-    ("partials.py", "        return not _alive(int", "        return _alive(int"),
+    ("partials.py", " and is_free(self._folder, name)]", "]"),
+    ("owners.py", "        return not _alive(int", "        return _alive(int"),
     ("partials.py", "_hash.update(data)\n        self.size", "_hash.update(data[1:])\n        self.size"),
     (
         "partials.py",
         "        partial.rehash(self.pace.check)\n",
         "        partial.size = os.fstat(partial.fd).st_size\n",
     ),
-    ("partials.py", "st_mtime > LEASE_SECONDS", "st_mtime < LEASE_SECONDS"),
+    ("owners.py", "st_mtime > LEASE_SECONDS", "st_mtime < LEASE_SECONDS"),
     ("partials.py", "            self._detach(target)\n", "            pass\n"),
     ("partials.py", "            os.ftruncate(self.fd, 0)\n", ""),
     ("partials.py", "key=self._folder.size, reverse=True", "key=self._folder.size"),

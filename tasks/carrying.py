@@ -88,7 +88,7 @@ class Carrier:
         way = _Way(self, transfer, direct)
         try:
             expected = Expected.of(transfer.size, transfer.digest)
-            found = self._adopt(transfer, expected)
+            found = self.found(transfer)
             if found:
                 return found
             return way.fetch(expected) if direct or not managed else Passed(transfer, managed[0])
@@ -106,8 +106,9 @@ class Carrier:
         """The outcome of a transfer for which no source was asked."""
         return failed(transfer, failure, {}, Receipt())
 
-    def _adopt(self, transfer: Transfer, expected: Expected) -> Outcome | None:
-        """Prove a file that another program, or a run that was killed, left at the final name."""
+    def found(self, transfer: Transfer) -> Outcome | None:
+        """Prove a file that another program, or another run, left at the final name; raises as :meth:`proves`."""
+        expected = Expected.of(transfer.size, transfer.digest)
         found = self.tree.stat(transfer.path)
         if found is None or expected.size not in (None, found.st_size):
             return None

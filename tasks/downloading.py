@@ -28,7 +28,7 @@ from tasks.clients.tree import Tree
 from tasks.crew import Crew
 from tasks.ledger import Ledger
 from tasks.limits import limits_of, slots
-from tasks.managed import Delivery
+from tasks.managed import Delivery, prune_received
 from tasks.model import Json, Outcome, State, Summary
 from tasks.planfile import Plan, plans, prune_plans, read_batch
 from tasks.settings import AlyxSettings
@@ -99,8 +99,9 @@ class Run:
         return run
 
     def prune(self, retention_seconds: float) -> None:
-        """Remove partials and plans that nobody continued for so long."""
+        """Remove partials, what a service brought, and plans, when nobody went on with them for so long."""
         Partials(self.tree.partials, self.tree.disk, self.pace).prune(retention_seconds)
+        prune_received(self.tree, retention_seconds, self.pace)
         prune_plans(plans(self.tree.root), before=self.pace.now() - retention_seconds)
 
     def carrier(self) -> Carrier:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasks.carrying import Carried, failed, is_managed
 from tasks.clients.globus import GlobusClient, adopt
+from tasks.clients.globus import prune as prune_received
 from tasks.clients.globus.batches import Item
 from tasks.clients.proof import Expected
 from tasks.clients.verdicts import DownloadError
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from tasks.model import Outcome, Transfer
 
     Settle = Callable[[list[Carried | Outcome]], None]
+
+
+__all__ = ["Delivery", "prune_received"]
 
 
 class Delivery:
@@ -41,6 +45,7 @@ class Delivery:
         self.settle = settle
         self.left: list[Transfer] = []
         self._waiting: dict[str, Passed] = {}
+        self._found: dict[str, Outcome] = {}
 
     def move(self, passed: Iterable[Passed]) -> None:
         """Let the service move transfers; settle what comes.
@@ -51,7 +56,7 @@ class Delivery:
         if not self._waiting:
             return
         try:
-            self._client().move(self._items(), self.carrier.tree, self._deliver)
+            self._client().move(self._items(), self.carrier.tree, self._deliver, there=self._there)
         except DownloadError as failure:
             if failure.code == "stopped":
                 return
@@ -79,19 +84,23 @@ class Delivery:
         passed = self._waiting.pop(result.item.key)
         passed.receipt.bytes += result.bytes
         passed.receipt.attempts += result.attempts
+        if result.there:
+            return self._found.pop(result.item.key)
         try:
             return Carried(passed.transfer, self._proven(result, passed.transfer), passed.source, passed.receipt)
         except DownloadError as failure:
             return self._without(passed, failure)
 
     def _proven(self, result: Result, transfer: Transfer) -> Partial:
-        partial = adopt(result, self.carrier.partials, Expected.of(transfer.size, transfer.digest))
-        try:
-            partial.prove(transfer.path)
-        except DownloadError:
-            partial.discard()
-            raise
-        return partial
+        expected = Expected.of(transfer.size, transfer.digest)
+        return adopt(result, self.carrier.partials, expected, transfer.path)
+
+    def _there(self, item: Item) -> bool:
+        """Whether another run has published a file that it was moving."""
+        found = self.carrier.found(self._waiting[item.key].transfer)
+        if found:
+            self._found[item.key] = found
+        return found is not None
 
     def _without(self, passed: Passed, failure: DownloadError) -> Outcome | None:
         """Go on without the service: to the sources that were not asked yet, or to the outcome."""

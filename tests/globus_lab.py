@@ -6,11 +6,12 @@ import globus_sdk
 import pytest
 
 from deployments.sandbox.globus import GlobusEmulator
+from tasks.clients.globus.asking import no_retries, transport
 from tasks.clients.globus.batches import Destination, Item
-from tasks.clients.globus.journal import SqliteJournal
+from tasks.clients.globus.journal import Journal
 from tasks.clients.globus.local import LocalEndpoint
 from tasks.clients.globus.options import GlobusOptions
-from tasks.clients.globus.service import GlobusService, no_retries, transport
+from tasks.clients.globus.service import GlobusService
 from tasks.clients.globus.transfer import Transfers
 from tasks.clients.seams import Pace
 
@@ -59,7 +60,6 @@ class Lab:
         self.staging = self.root / ".prefect-alyx" / "globus"
         self.source.mkdir(exist_ok=True)
         self.root.mkdir(exist_ok=True)
-        self.journal_path = tmp_path / "journal.sqlite"
         common = {"connected": True, "paused": False, "data_access": False, "disable_verify": False, "https": False}
         emulator.endpoint(STORE, root=str(self.source), display_name="store", anonymous=False, **common)
         emulator.endpoint(
@@ -96,15 +96,18 @@ class Lab:
             assert result.item.key not in self.results
             self.results[result.item.key] = result
 
-    def move(self, items, **options):
-        journal = SqliteJournal(self.journal_path)
+    def move(self, items, there=None, **options):
+        journal = Journal(self.staging)
         service = GlobusService(self.transfer, self.pace)
         engine = Transfers(service, journal, GlobusOptions(**options), self.pace)
         try:
-            engine.move(items, self.destination, self.deliver, lambda *told: self.progress.append(told))
+            engine.move(items, self.destination, self.deliver, self.told, there)
         finally:
             journal.close()
         return self.results
+
+    def told(self, *numbers):
+        self.progress.append(numbers)
 
     def codes(self):
         return {key: result.failure.code if result.failure else "" for key, result in self.results.items()}

@@ -29,7 +29,6 @@ OURS = {"flows", "tasks", "deployments", "tests"}
 #: Files that may be longer than 300 lines, each with its reason.
 LONG_FILES = {
     "tasks/clients/verdicts/rules.py": "one table of every error; it is read row by row",
-    "tasks/clients/partials.py": "a partial, and the directory that it lies in",
     "flows/cli.py": "one function a verb",
     "tasks/ledger.py": "one class, and the few functions that open its database",
 }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
+import os
 
 import pytest
 
+from tasks.clients import owners
+from tasks.clients.globus import prune
 from tasks.clients.globus.batches import Batch, Destination, Item, plan_batches, transfer_document
-from tasks.clients.globus.journal import Entry, SqliteJournal, Stage
+from tasks.clients.globus.journal import Entry, Journal
 from tasks.clients.globus.local import LocalEndpoint
 from tasks.clients.globus.options import GlobusOptions
 from tasks.clients.globus.watch import Watch
 from tasks.clients.seams import Pace
+from tasks.clients.tree import OURS, Tree
 from tasks.clients.verdicts import DownloadError, Verdict, error, globus_event_path, globus_skipped, globus_task
 
 A, B = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
@@ -51,11 +54,12 @@ def test_long_paths_bound_a_batch_too():
     assert len(plan_batches(items, GlobusOptions())) == 2
 
 
-def test_a_batch_is_labelled_by_its_files_alone():
+def test_a_batch_is_labelled_by_its_files_and_where_they_go(tmp_path):
+    here, there = (Destination(LocalEndpoint(HERE, tmp_path, str(tmp_path)), tmp_path / name) for name in "ab")
     batch, same = Batch(A, (item(1), item(2))), Batch(A, (item(2), item(1)), idle_rounds=2, attempts=3)
-    assert batch.label == same.label
-    assert batch.label != Batch(A, (item(1),)).label
-    assert len(batch.label) <= 128
+    assert batch.label(here) == same.label(here)
+    assert len({batch.label(here), batch.label(there), Batch(A, (item(1),)).label(here)}) == 3
+    assert len(batch.label(here)) <= 128
 
 
 @pytest.mark.parametrize("field", ["batch_files", "stall_seconds", "in_flight"])
@@ -90,32 +94,100 @@ def test_digests_travel_only_where_asked_and_only_once(tmp_path):
 # --- the journal --------------------------------------------------------------------------------------
 
 
-def test_the_journal_keeps_what_is_open_across_processes(tmp_path):
-    journal = SqliteJournal(tmp_path / "ours" / "journal.sqlite")
-    for number in range(4):
-        journal.begin(Entry(str(number), {"number": number}))
-    journal.submitted("1", "task-1")
-    journal.ended("2", Stage.DONE)
-    journal.ended("3", Stage.CANCELLED)
-    journal.close()
-    assert SqliteJournal(tmp_path / "ours" / "journal.sqlite").open_entries() == [
-        Entry("0", {"number": 0}),
-        Entry("1", {"number": 1}, "task-1"),
-    ]
-    assert (tmp_path / "ours" / "journal.sqlite").stat().st_mode & 0o777 == 0o600
+def document(*names):
+    return {"DATA": [{"destination_path": f"/x/{name}"} for name in names]}
 
 
-def test_a_submission_is_written_down_once(tmp_path):
-    journal = SqliteJournal(tmp_path / "journal.sqlite")
-    journal.begin(Entry("1", {}))
-    with pytest.raises(sqlite3.IntegrityError):
-        journal.begin(Entry("1", {}))
+def test_the_journal_keeps_what_is_open(tmp_path):
+    journal = Journal(tmp_path / "ours")
+    for number in "012":
+        journal.begin(Entry(number, document(number)))
+    journal.submitted("1", document("1"), "task-1")
+    journal.ended("2")
+    later = Journal(tmp_path / "ours")
+    assert later.entries() == [Entry("0", document("0")), Entry("1", document("1"), "task-1")]
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "ours").iterdir()} == {0o600}
 
 
-def test_a_journal_that_cannot_be_made_says_where(tmp_path):
+def test_what_a_living_run_moves_is_its_own_until_it_lets_go(tmp_path):
+    mine, theirs = Journal(tmp_path), Journal(tmp_path)
+    entry = Entry("0", document("0"))
+    mine.begin(entry)
+    assert theirs.is_held("0")
+    assert not theirs.claim(entry)
+    mine.close()
+    assert not theirs.is_held("0")
+    assert theirs.claim(entry)
+    assert not mine.claim(entry)
+    theirs.ended("0")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_of_another_machine_holds_as_long_as_it_is_renewed(tmp_path, monkeypatch):
+    monkeypatch.setattr(owners, "machine", lambda: "0123456789abcdef")
+    owners._process.cache_clear()
+    theirs = Journal(tmp_path)
+    theirs.begin(Entry("0", document("0")))
+    monkeypatch.undo()
+    owners._process.cache_clear()
+    (path,) = tmp_path.iterdir()
+    long_ago = path.stat().st_mtime - owners.LEASE_SECONDS - 5
+    os.utime(path, (long_ago, long_ago))
+    theirs.renew("0")
+    assert not Journal(tmp_path).claim(Entry("0", {}))
+    os.utime(path, (long_ago, long_ago))
+    assert Journal(tmp_path).claim(Entry("0", {}))
+    theirs.renew("0")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"document": 5, "task_id": ""}', "{"])
+def test_a_submission_that_cannot_be_read_is_left_alone(tmp_path, content):
+    (tmp_path / "0.free.task").write_text(content)
+    assert Journal(tmp_path).entries() == []
+    assert (tmp_path / "0.free.task").exists()
+
+
+def test_a_journal_that_cannot_be_written_says_where(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DownloadError, match=str(tmp_path)):
-        SqliteJournal(tmp_path / "file" / "journal.sqlite")
+        Journal(tmp_path / "file" / "ours").begin(Entry("0", document("0")))
+
+
+def test_a_directory_that_another_download_has_removed_is_made_again(tmp_path):
+    journal = Journal(tmp_path / "ours")
+    journal.begin(Entry("0", document("0")))
+    journal.ended("0")
+    (tmp_path / "ours").rmdir()
+    journal.begin(Entry("1", document("1")))
+    assert len(journal.entries()) == 1
+
+
+# --- leftovers ------------------------------------------------------------------------------------------
+
+
+def aged(path, days):
+    path.write_bytes(b"x") if not path.exists() else None
+    os.utime(path, (path.stat().st_mtime - days * 86_400,) * 2)
+    return path
+
+
+def test_what_nobody_wants_is_removed_after_its_time(tmp_path):
+    root, tmp_path = tmp_path, tmp_path / OURS / "globus"
+    tmp_path.mkdir(parents=True)
+    dead, open_ = Journal(tmp_path), Journal(tmp_path)
+    dead.begin(Entry("dead", document("of-the-dead")))
+    dead.close()
+    open_.begin(Entry("open", document("wanted")))
+    submission = aged(next(tmp_path.glob("dead.*")), 9)
+    old = [aged(tmp_path / name, 9) for name in ("of-the-dead", "nobodys", "half.new")]
+    kept = [aged(tmp_path / "wanted", 9), aged(tmp_path / "young", 1), next(tmp_path.glob("open.*"))]
+    prune(Tree(root), 7 * 86_400, Pace())
+    assert not any(path.exists() for path in (submission, *old))
+    assert all(path.exists() for path in kept)
+
+
+def test_there_may_be_nothing_to_prune(tmp_path):
+    prune(Tree(tmp_path / "none"), 0, Pace())
 
 
 # --- watching -------------------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from tasks.clients import partials as module
+from tasks.clients import owners
 from tasks.clients.folder import Folder
-from tasks.clients.partials import LEASE_SECONDS, Partials, identity
+from tasks.clients.owners import LEASE_SECONDS
+from tasks.clients.partials import Partials, identity
 from tasks.clients.proof import Expected
 from tasks.clients.seams import Disk, Pace
 from tasks.clients.verdicts import DownloadError
@@ -110,12 +111,12 @@ def test_what_a_killed_process_left_is_taken_over(partials):
 
 @pytest.fixture
 def left_by_another_machine(partials, monkeypatch):
-    monkeypatch.setattr(module, "machine", lambda: "0123456789abcdef")
-    module._process.cache_clear()
+    monkeypatch.setattr(owners, "machine", lambda: "0123456789abcdef")
+    owners._process.cache_clear()
     foreign = partials.claim(EXPECTED, URL)
     foreign.write(DATA[:6000])
     monkeypatch.undo()
-    module._process.cache_clear()
+    owners._process.cache_clear()
     return foreign
 
 
@@ -159,7 +160,7 @@ def test_without_a_digest_the_partial_belongs_to_its_address_and_version(partial
     assert partials.claim(unknown, "http://other/a.npy").size == 0
     again = partials.claim(unknown, URL)
     assert again.size == 11
-    assert again.validator == module.short_hash('"etag-1"')
+    assert again.validator == owners.short_hash('"etag-1"')
 
 
 def test_an_empty_partial_leaves_nothing(partials):

@@ -11,7 +11,7 @@ import zlib
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tasks.clients.partials import short_hash
+from tasks.clients.owners import short_hash
 from tasks.clients.proof import MARKUP, suffix
 from tasks.clients.verdicts import DownloadError, error, http_status, os_error
 

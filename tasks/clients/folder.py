@@ -11,17 +11,21 @@ import errno
 import os
 import stat
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tasks.clients.verdicts import error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Root may use what belongs to others: in a container it works for the owner of the tree.
 _ROOT = 0
 _PRIVATE = 0o700
+_TRIES = 5
+
+T = TypeVar("T")
 
 
 class Folder:
@@ -97,6 +101,38 @@ def make_private(above: int, name: str, path: Path) -> None:
                 os.fchmod(fd, _PRIVATE)
     finally:
         os.close(fd)
+
+
+def patiently(work: Callable[[], T]) -> T:
+    """Do some work in a directory of ours again, when a single download that ended has tidied it away meanwhile.
+
+    Raises:
+        OSError: as the system says; `FileNotFoundError` after some tries.
+    """
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            return work()
+    return work()
+
+
+def make_below_ours(path: Path) -> None:
+    """Make a directory in what is ours under a root, which is made, too.
+
+    Raises:
+        DownloadError: `not-ours`.
+        OSError: it cannot be made; `FileNotFoundError` where a single download ends now and tidies up.
+    """
+    ours = path.parent
+    root = os.open(ours.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        make_private(root, ours.name, ours)
+        above = _open_ours(ours, root)
+    finally:
+        os.close(root)
+    try:
+        make_private(above, path.name, path)
+    finally:
+        os.close(above)
 
 
 def is_ours(path: Path) -> bool:

@@ -11,17 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import itertools
 import os
 import shutil
-import socket
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import psutil
-
-from tasks.clients.folder import Folder
+from tasks.clients.folder import Folder, make_below_ours, patiently
+from tasks.clients.owners import FREE, host_of, is_free, machine, owner, short_hash
 from tasks.clients.proof import HEAD_BYTES, Expected
 from tasks.clients.verdicts import DownloadError, os_error
 
@@ -32,40 +28,11 @@ if TYPE_CHECKING:
     from tasks.clients.digest import Digest
     from tasks.clients.seams import Disk, Pace
 
-FREE = "free"
 SUFFIX = ".part"
-#: A partial claimed on another machine is taken over when nothing was written to it for so long. Longer than the
-#: default stall limit, so that a slow owner is not robbed.
-LEASE_SECONDS = 300.0
 _READ = 1 << 20
 #: What a partial gives back after the disk refused more: the ledger lies there too, and has to say how the run ended.
 _ROOM = 256 << 10
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-_serial = itertools.count()
-
-
-def short_hash(text: str) -> str:
-    """Sixteen hex characters that stand for a text in a file name."""
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-@functools.cache
-def machine() -> str:
-    """This machine and PID namespace: two containers with one host name are two machines."""
-    namespace = ""
-    with contextlib.suppress(OSError):
-        namespace = str(os.stat("/proc/self/ns/pid").st_ino)
-    return short_hash(f"{socket.gethostname()} {psutil.boot_time():.0f} {namespace}")
-
-
-def owner() -> str:
-    """A name for one claim: machine, process, the process's start, and a serial number."""
-    return f"{_process(os.getpid())}-{next(_serial)}"
-
-
-@functools.cache
-def _process(pid: int) -> str:
-    return f"{machine()}-{pid}-{psutil.Process(pid).create_time():.2f}".replace(".", "_")
 
 
 def identity(expected: Expected, address: str) -> str:
@@ -258,12 +225,17 @@ class Partials:
 
     def adopt(self, staged: Path, expected: Expected, address: str) -> Partial:
         """Claim a file that a service has put beside the partials; raises as :meth:`claim` does."""
-        name = f"{identity(expected, address)}.{FREE}.{SUFFIX}"
+        mine = f"{identity(expected, address)}.{owner()}.{SUFFIX}"
         try:
-            os.rename(staged, name, dst_dir_fd=self._folder.fd)
+            patiently(lambda: self._move_in(staged, mine))
+            return self._continue(self._open(mine, expected, os.O_RDWR))
         except OSError as failure:
             raise os_error(failure, staged) from failure
-        return self.claim(expected, address)
+
+    def _move_in(self, staged: Path, mine: str) -> None:
+        make_below_ours(self.directory)
+        self._folder = Folder(self.directory)
+        os.rename(staged, mine, dst_dir_fd=self._folder.fd)
 
     def _open(self, name: str, expected: Expected, flags: int) -> Partial:
         fd = self._folder.open(name, flags)
@@ -279,7 +251,7 @@ class Partials:
         return partial
 
     def _candidates(self, what: str) -> list[str]:
-        names = [name for name in self._names() if name.startswith(f"{what}.") and self._is_free(name)]
+        names = [name for name in self._names() if name.startswith(f"{what}.") and is_free(self._folder, name)]
         return sorted(names, key=self._folder.size, reverse=True)
 
     def _names(self) -> list[str]:
@@ -292,7 +264,7 @@ class Partials:
             self._folder.rename(name, target)
         except FileNotFoundError:
             return target if self._folder.size(target) >= 0 else ""
-        if _host(name) not in (FREE, machine()):
+        if host_of(name) not in (FREE, machine()):
             self._detach(target)
         return target
 
@@ -303,30 +275,6 @@ class Partials:
         with os.fdopen(source, "rb") as old, os.fdopen(target, "wb") as new:
             shutil.copyfileobj(old, new, _READ)
         self._folder.rename(copy, name)
-
-    def _is_free(self, name: str) -> bool:
-        host = _host(name)
-        if host == FREE:
-            return True
-        who = name.split(".")[1]
-        if who.startswith(f"{_process(os.getpid())}-"):
-            return False
-        _, pid, born, _ = who.split("-")
-        if host == machine():
-            return not _alive(int(pid), float(born.replace("_", ".")))
-        return self._lease_is_over(name)
-
-    def _lease_is_over(self, name: str) -> bool:
-        """Compare with a file written now, so that the file server's clock is asked and not ours."""
-        probe = f".clock-{owner()}"
-        try:
-            os.close(self._folder.open(probe, _NEW))
-            return self._folder.stat(probe).st_mtime - self._folder.stat(name).st_mtime > LEASE_SECONDS
-        except FileNotFoundError:
-            return False
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                self._folder.unlink(probe)
 
     def bytes(self) -> int:
         """Bytes that lie in partials now; 0 where somebody has removed the folder."""
@@ -339,23 +287,9 @@ class Partials:
         removed = 0
         for name in self._names():
             with contextlib.suppress(OSError):  # another run prunes too, or nothing can be removed here
-                if self.pace.now() - self._folder.stat(name).st_mtime > retention_seconds and self._is_free(name):
+                if self.pace.now() - self._folder.stat(name).st_mtime > retention_seconds and is_free(
+                    self._folder, name
+                ):
                     self._folder.unlink(name)
                     removed += 1
         return removed
-
-
-def _host(name: str) -> str:
-    return name.split(".")[1].partition("-")[0]
-
-
-def _alive(pid: int, born: float) -> bool:
-    """Whether the process that made a claim still runs; a reused PID has another start.
-
-    A zombie runs no more: its parent has not asked for it yet, and the first process of a container may never do so.
-    """
-    try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - born) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

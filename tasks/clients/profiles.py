@@ -47,7 +47,7 @@ def setup(protocol: str, profile: str, wanted: Sequence[Field], given: Mapping[s
         DownloadError: `not-configured`: names the fields that are missing; `bad-params`: a field nobody wants, a name
             or value that cannot be stored; `params-file`, `params-busy`. Nothing is written then.
     """
-    _refuse_strangers(protocol, wanted, given)
+    refuse_strangers(protocol, wanted, given)
     stored = store.profile(protocol, profile) or {}
     proposals = {field.name: stored.get(field.name, field.default) for field in wanted}
     fields = {**proposals, **{name: _plain(value) for name, value in given.items() if value is not None}}
@@ -79,7 +79,8 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, PurePath | UUID) else value
 
 
-def _refuse_strangers(protocol: str, wanted: Iterable[Field], given: Mapping[str, object]) -> None:
+def refuse_strangers(protocol: str, wanted: Iterable[Field], given: Mapping[str, object]) -> None:
+    """Raise `bad-params` for fields that a protocol's profile does not have."""
     names = [field.name for field in wanted]
     if strangers := sorted(set(given) - set(names)):
         raise error("bad-params", f"{protocol} has no field {', '.join(strangers)}; it has {', '.join(names)}.")

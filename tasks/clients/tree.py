@@ -13,7 +13,7 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from tasks.clients.folder import is_ours, make_private
+from tasks.clients.folder import is_ours, make_below_ours, patiently
 from tasks.clients.seams import Disk
 from tasks.clients.verdicts import error, os_error
 
@@ -56,10 +56,7 @@ class Tree:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with self.directory(PurePosixPath()) as root:
-                make_private(root, OURS, self.root / OURS)
-            with self.directory(PurePosixPath(OURS), create=False) as ours:
-                make_private(ours, self.partials.name, self.partials)
+            patiently(lambda: make_below_ours(self.partials))
         except (FileExistsError, NotADirectoryError) as failure:
             raise error("bad-root", f"{failure.filename}: {failure.strerror}.") from failure
         except OSError as failure:

@@ -109,10 +109,9 @@ class Batch:
         """Bytes of the largest file."""
         return max((item.size or 0 for item in self.items), default=0)
 
-    @property
-    def label(self) -> str:
-        """A name that the same files always get: a task whose journal is lost can be found by it."""
-        content = " ".join(sorted(item.staged_name for item in self.items))
+    def label(self, destination: Destination) -> str:
+        """A name that the same files on the same way always get: a task whose journal is lost is found by it."""
+        content = "\n".join(sorted("\t".join(destination.route(item)) for item in self.items))
         return f"{LABEL} {hashlib.blake2b(content.encode(), digest_size=16).hexdigest()}"
 
 
@@ -156,7 +155,7 @@ def transfer_document(
     return {
         "DATA_TYPE": "transfer",
         "submission_id": submission_id,
-        "label": batch.label,
+        "label": batch.label(destination),
         "source_endpoint": batch.source,
         "destination_endpoint": destination.endpoint.id,
         "deadline": deadline.isoformat(),
@@ -182,7 +181,6 @@ def _transfer_item(item: Item, destination: Destination, options: GlobusOptions,
     return document
 
 
-def routes_of(document: dict[str, Any]) -> list[Route]:
-    """The ways of a submitted document's files."""
-    source, destination = str(document["source_endpoint"]), str(document["destination_endpoint"])
-    return [Route(source, item["source_path"], destination, item["destination_path"]) for item in document["DATA"]]
+def staged_names(document: dict[str, Any]) -> set[str]:
+    """Names under which the files of a submitted document are received; see :attr:`Item.staged_name`."""
+    return {item["destination_path"].rpartition("/")[2] for item in document["DATA"]}

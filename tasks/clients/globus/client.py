@@ -10,7 +10,8 @@ from tasks.clients import store
 from tasks.clients.base import Capabilities, DownloadClient
 from tasks.clients.globus.batches import Destination, Item
 from tasks.clients.globus.endpoints import Endpoint
-from tasks.clients.globus.journal import SqliteJournal
+from tasks.clients.globus.journal import Journal
+from tasks.clients.globus.leftovers import is_proven
 from tasks.clients.globus.local import LocalEndpoint
 from tasks.clients.globus.login import PROTOCOL, connect
 from tasks.clients.globus.options import GlobusOptions
@@ -18,10 +19,10 @@ from tasks.clients.globus.setup import log_out, set_up
 from tasks.clients.globus.transfer import Transfers
 from tasks.clients.partials import Partials
 from tasks.clients.proof import Expected
-from tasks.clients.publish import Published, publish
+from tasks.clients.publish import publish
 from tasks.clients.seams import Pace
 from tasks.clients.tree import OURS, Tree
-from tasks.clients.verdicts import error
+from tasks.clients.verdicts import DownloadError, error
 from tasks.clients.wire import WireOptions
 
 if TYPE_CHECKING:
@@ -29,12 +30,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.clients.globus.outcomes import Result
-    from tasks.clients.globus.transfer import Deliver, Progress
+    from tasks.clients.globus.transfer import Deliver, Progress, There
     from tasks.clients.partials import Partial
 
 
 _STAGING = "globus"
-_JOURNAL = "globus.sqlite"
 #: What a personal endpoint's document says where nothing can be had from it.
 _TROUBLE = (("gcp_connected", False, "globus-offline"), ("gcp_paused", True, "globus-gc-paused"))
 
@@ -92,7 +92,14 @@ class GlobusClient(DownloadClient):
                 raise error(code, f"{name}.")
         return f"Globus knows {name}; files are received at {here.id}"
 
-    def move(self, items: Iterable[Item], tree: Tree, deliver: Deliver, progress: Progress | None = None) -> None:
+    def move(
+        self,
+        items: Iterable[Item],
+        tree: Tree,
+        deliver: Deliver,
+        progress: Progress | None = None,
+        there: There | None = None,
+    ) -> None:
         """Receive many files, of this repository or of others, beside a tree; see :meth:`Transfers.move`.
 
         Args:
@@ -100,15 +107,17 @@ class GlobusClient(DownloadClient):
             tree: Where they will be published. They are received under what is ours in it.
             deliver: Called with results as they come; :func:`adopt` makes a partial of a staged file.
             progress: Called with bytes and files so far.
+            there: Whether a file has its final name, from another run on this tree; asked before it is moved.
 
         Raises:
             DownloadError: `stopped`; `not-configured`, without a local endpoint or a login.
         """
-        destination = Destination(LocalEndpoint.of_params(self.params), tree.root / OURS / _STAGING)
-        journal = SqliteJournal(tree.root / OURS / _JOURNAL)
+        destination = Destination(LocalEndpoint.of_params(self.params), _staging(tree))
+        journal = Journal(destination.staging)
         try:
             service = connect(self.params, self.pace, attempts=self._attempts)
-            Transfers(service, journal, self._options, self.pace).move(items, destination, deliver, progress)
+            transfers = Transfers(service, journal, self._options, self.pace)
+            transfers.move(items, destination, deliver, progress, there)
         finally:
             journal.close()
 
@@ -117,23 +126,29 @@ class GlobusClient(DownloadClient):
     ) -> Path:
         """Fetch, prove and publish one file; see :meth:`DownloadClient.download_file`.
 
-        A task for one file takes Globus some seconds: use :meth:`move` for many.
+        A task for one file takes Globus some seconds: use :meth:`move` for many. A file that is there and proves is
+        not moved again.
         """
         expected = Expected.of(size, digest)
         target = target.absolute()
         tree = Tree.around(target)
-        lone = not (tree.root / OURS).exists()
         tree.prepare()
-        relative = target.relative_to(tree.root).as_posix()
-        results: list[Result] = []
-        self.move([Item(relative, file_address, expected.size, expected.digest)], tree, results.extend)
-        partials = Partials(tree.partials, tree.disk, self.pace)
-        (published,) = publish(tree, [(adopt(result, partials, expected), relative) for result in results])
-        if not isinstance(published, Published):
-            raise published
-        if lone:
+        item = Item(target.relative_to(tree.root).as_posix(), file_address, expected.size, expected.digest)
+        try:
+            self._download(tree, item, expected)
+        finally:
             _tidy(tree)
         return target
+
+    def _download(self, tree: Tree, item: Item, expected: Expected) -> None:
+        results: list[Result] = []
+        self.move([item], tree, results.extend, there=lambda _: is_proven(item, tree.root / item.key, self.pace))
+        if results[0].there:
+            return
+        partials = Partials(tree.partials, tree.disk, self.pace)
+        (published,) = publish(tree, [(adopt(results[0], partials, expected, item.key), item.key)])
+        if isinstance(published, DownloadError):
+            raise published
 
     @classmethod
     def is_configured(cls) -> bool:
@@ -151,20 +166,34 @@ class GlobusClient(DownloadClient):
         log_out(profile)
 
 
-def adopt(result: Result, partials: Partials, expected: Expected) -> Partial:
-    """Make a claimed partial of a staged file, to be published like all others.
+def adopt(result: Result, partials: Partials, expected: Expected, name: str) -> Partial:
+    """Make a proven partial of a staged file, to be published like all others; bytes that are wrong are gone then.
 
     Raises:
-        DownloadError: why the file was not moved; or the file system's.
+        DownloadError: why the file was not moved, what is wrong with its bytes, or the file system's.
     """
     if result.failure or result.staged is None:
         raise result.failure or AssertionError
-    return partials.adopt(result.staged, expected, result.item.address)
+    partial = partials.adopt(result.staged, expected, result.item.address)
+    try:
+        partial.prove(name)
+    except DownloadError:
+        partial.discard()
+        raise
+    return partial
+
+
+def prune(tree: Tree, retention_seconds: float, pace: Pace) -> None:
+    """Remove what Globus brought for runs that died, when nobody went on with it for so long."""
+    Journal(_staging(tree)).prune(lambda found: pace.now() - found.st_mtime > retention_seconds)
+
+
+def _staging(tree: Tree) -> Path:
+    return tree.root / OURS / _STAGING
 
 
 def _tidy(tree: Tree) -> None:
-    """Remove what a single download has made for itself; the journal of a mirrored tree stays."""
-    (tree.root / OURS / _JOURNAL).unlink(missing_ok=True)
+    """Remove what a single download has made for itself, where it is empty."""
     with contextlib.suppress(OSError):
-        (tree.root / OURS / _STAGING).rmdir()
+        _staging(tree).rmdir()
     tree.tidy()

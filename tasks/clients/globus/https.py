@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from globus_sdk import GlobusError
-
 from tasks.clients import store
 from tasks.clients.addresses import encode
+from tasks.clients.globus.asking import answer_of
 from tasks.clients.globus.endpoints import Endpoint, parse_address
 from tasks.clients.globus.login import PROTOCOL, connect, service_account
-from tasks.clients.globus.service import is_mapped, verdict_on
+from tasks.clients.globus.service import is_mapped
 from tasks.clients.globus.setup import set_up
 from tasks.clients.streaming import StreamingClient
 from tasks.clients.verdicts import error
@@ -86,8 +85,9 @@ class GlobusHttpsClient(StreamingClient):
         if self._app is None:
             return None
         scope = _HTTPS_MAPPED if is_mapped(self._collection(endpoint_id)) else _HTTPS
-        try:
-            self._app.add_scope_requirements({endpoint_id: scope.format(endpoint_id)})
-            return self._app.get_authorizer(endpoint_id).get_authorization_header()
-        except GlobusError as failure:
-            raise verdict_on(failure, f"a token for collection {endpoint_id}", self.pace.now()) from failure
+        self._app.add_scope_requirements({endpoint_id: scope.format(endpoint_id)})
+        return answer_of(f"a token for collection {endpoint_id}", lambda: self._header(endpoint_id), self.pace)
+
+    def _header(self, endpoint_id: str) -> str | None:
+        assert self._app is not None  # noqa: S101  (asked for with a service account only; for the type checker)
+        return self._app.get_authorizer(endpoint_id).get_authorization_header()

@@ -15,7 +15,8 @@ import globus_sdk
 from globus_sdk.authorizers import GlobusAuthorizer
 
 from tasks.clients import store
-from tasks.clients.globus.service import GlobusService, no_retries, transport
+from tasks.clients.globus.asking import no_retries, transport
+from tasks.clients.globus.service import GlobusService
 from tasks.clients.verdicts import error
 
 if TYPE_CHECKING:

@@ -25,8 +25,9 @@ class Result:
     """What became of one file.
 
     Attributes:
-        staged: Where its bytes lie, not proven yet; None after a failure.
+        staged: Where its bytes lie, not proven yet; None after a failure, or when it is `there`.
         failure: Why there are none.
+        there: Another run on the same root has given it its final name meanwhile.
         bytes: Bytes that Globus moved for it.
         attempts: Tasks that it travelled in.
     """
@@ -36,6 +37,7 @@ class Result:
     failure: DownloadError | None = None
     bytes: int = 0
     attempts: int = 1
+    there: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class Testimony:
     def of(cls, moved: Iterable[Json], skipped: Iterable[Json], *, succeeded: bool) -> Testimony:
         """Sort the rows of the two lists; paths may be hidden from this identity, and then tell nothing."""
         return cls(_by_destination(moved), _by_destination(skipped), succeeded)
+
+    @classmethod
+    def of_all(cls, batch: Batch, destination: Destination) -> Testimony:
+        """What a task says that has moved all of its files, and stepped over none."""
+        return cls({destination.route(item).destination_path: {"size": item.size} for item in batch.items}, {}, True)
 
 
 def _by_destination(rows: Iterable[Json]) -> dict[str, Json]:
@@ -82,7 +89,7 @@ def _result(item: Item, batch: Batch, destination: Destination, testimony: Testi
         return Result(item, failure=globus_skipped(str(row.get("error_code")), detail), attempts=batch.attempts)
     if row := testimony.moved.get(route.destination_path):
         if staged.is_file():
-            return Result(item, staged, bytes=int(row.get("size") or 0), attempts=batch.attempts)
+            return Result(item, staged, bytes=int(row.get("size") or staged.stat().st_size), attempts=batch.attempts)
         detail = f"{route.source_path} should be at {staged}, which the endpoint calls {route.destination_path}."
         return Result(item, failure=error("globus-invisible", detail), attempts=batch.attempts)
     if testimony.succeeded and staged.is_file() and item.size in (None, staged.stat().st_size):

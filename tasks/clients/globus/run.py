@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from tasks.clients.globus.batches import Batch, Item, plan_batches
 from tasks.clients.globus.harvest import harvest
-from tasks.clients.globus.journal import Stage
+from tasks.clients.globus.leftovers import is_proven
+from tasks.clients.globus.others import Others
 from tasks.clients.globus.outcomes import Result
 from tasks.clients.verdicts import DownloadError, Verdict, error, globus_event_path
 
@@ -31,6 +32,8 @@ Progress = Callable[[int, int], None]
 _APART = 1.0
 #: Seconds that a cancelled task may take to end.
 _WINDING_DOWN = 60.0
+#: Seconds between two looks at the journal, while other runs move what is left.
+_GLANCE = 2.0
 
 
 class Run:
@@ -38,6 +41,7 @@ class Run:
 
     def __init__(self, submitter: Submitter, deliver: Deliver, progress: Progress) -> None:
         self._submitter = submitter
+        self._others = Others(submitter.journal)
         self._service = submitter.service
         self._options = submitter.options
         self._pace = submitter.pace
@@ -52,18 +56,42 @@ class Run:
     def go(self, items: list[Item]) -> None:
         """Take up what earlier runs left, submit the rest, and watch until nothing is left."""
         try:
-            found, fresh = self._submitter.find(self._routable(items))
-            for entry, batch in found:
-                self._begin(batch, partial(self._submitter.resume, entry, batch))
-            self._waiting.extend(plan_batches(fresh, self._options))
-            while self._waiting or self._running:
+            self._take_up(self._routable(items))
+            while self._waiting or self._running or self._others:
                 if self._waiting and len(self._running) < self._options.in_flight:
-                    batch = self._waiting.popleft()
-                    self._begin(batch, partial(self._submitter.submit, batch))
-                else:
+                    self._start(self._waiting.popleft())
+                elif self._running:
                     self._look(min(self._running, key=lambda running: running.watch.due))
+                else:
+                    self._pace.wait(_GLANCE)
+                if released := self._others.released():
+                    self._take_up(released)
         finally:
             self._cancel_all()
+
+    def _take_up(self, items: list[Item]) -> None:
+        """Deliver what another run has brought meanwhile, go on with what the journal knows, and plan the rest."""
+        there = {item for item in items if self._submitter.there(item)}
+        self._hand_over([Result(item, there=True, attempts=0) for item in items if item in there])
+        found = self._submitter.find(item for item in items if item not in there)
+        for entry, batch in found.open:
+            self._begin(batch, partial(self._submitter.resume, entry, batch))
+        self._others.wait_for(found.elsewhere)
+        self._waiting.extend(plan_batches(self._without_leftovers(found.fresh), self._options))
+
+    def _without_leftovers(self, items: list[Item]) -> list[Item]:
+        """Deliver what a run that died has received already."""
+        staged = {item: self._submitter.destination.staged(item) for item in items}
+        proven = [item for item in items if is_proven(item, staged[item], self._pace)]
+        self._hand_over([Result(item, staged[item], attempts=0) for item in proven])
+        done = set(proven)
+        return [item for item in items if item not in done]
+
+    def _start(self, batch: Batch) -> None:
+        """Submit a batch, unless another run moves some of its files, or has brought them."""
+        if not self._begin(batch, partial(self._submitter.submit, batch)):
+            self._pace.wait(self._pace.backoff(1))
+            self._take_up(list(batch.items))
 
     def _routable(self, items: list[Item]) -> list[Item]:
         """The files that have a way; the others fail by themselves."""
@@ -77,13 +105,18 @@ class Run:
                 routable.append(item)
         return routable
 
-    def _begin(self, batch: Batch, submit: Callable[[], Running]) -> None:
+    def _begin(self, batch: Batch, submit: Callable[[], Running | None]) -> bool:
+        """Make a batch a running task, or fail it; False when it is another run's turn."""
         try:
-            self._running.append(submit())
+            running = submit()
         except DownloadError as failure:
             if failure.code == "stopped":
                 raise
             self._fail(batch, batch.items, failure)
+            return True
+        if running:
+            self._running.append(running)
+        return running is not None
 
     def _look(self, running: Running) -> None:
         """Wait for the task's turn, and act on what has become of it."""
@@ -106,6 +139,7 @@ class Run:
         watch = running.watch
         before = (watch.document.get("faults"), watch.document.get("nice_status"))
         watch.see(self._service.task(running.task_id))
+        self._submitter.journal.renew(running.submission_id)
         if watch.document.get("is_paused"):
             running.said = self._service.pause_message(running.task_id)
         elif watch.in_trouble and before != (watch.document.get("faults"), watch.document.get("nice_status")):
@@ -123,7 +157,7 @@ class Run:
             return
         self._running.remove(running)
         if failure.code == "not-found":
-            self._submitter.journal.ended(running.submission_id, Stage.FAILED)
+            self._submitter.journal.ended(running.submission_id)
             self._again(running.batch, list(running.batch.items), error("globus-left", failure.reason), moved=False)
         else:
             self._fail(running.batch, running.batch.items, overdue or failure)
@@ -158,7 +192,7 @@ class Run:
             self._fail(batch, batch.items, failure)
             return
         self._hand_over(results)
-        self._submitter.journal.ended(running.submission_id, Stage.DONE if running.watch.succeeded else Stage.FAILED)
+        self._submitter.journal.ended(running.submission_id)
         self._again(batch, left, why, moved=bool(results))
 
     def _again(self, batch: Batch, left: Sequence[Item], why: DownloadError, *, moved: bool) -> None:
@@ -178,9 +212,10 @@ class Run:
             self._waiting.clear()
             self._cancel_all()
             self._hand_over([Result(item, failure=why, attempts=one.attempts) for one in rest for item in one.items])
+            self._hand_over([Result(item, failure=why, attempts=0) for item in self._others.all()])
 
     def _hand_over(self, results: list[Result]) -> None:
-        self._done_bytes += sum(result.item.size or result.bytes for result in results if result.staged)
+        self._done_bytes += sum(result.item.size or result.bytes for result in results if not result.failure)
         self._done_files += len(results)
         self._tell()
         if results:
@@ -202,7 +237,7 @@ class Run:
                 cancelled = list(pool.map(self._cancel, running))
             for one in cancelled:
                 if one:
-                    self._submitter.journal.ended(one.submission_id, Stage.CANCELLED)
+                    self._submitter.journal.ended(one.submission_id)
 
     def _cancel(self, running: Running) -> Running | None:
         try:

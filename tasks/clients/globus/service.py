@@ -1,19 +1,17 @@
-"""The calls of Globus Transfer that a transfer needs: each patient, each of its errors with a verdict.
-
-The SDK's own retries are off: they sleep where nobody can stop them, and would multiply with ours.
-"""
+"""The calls of Globus Transfer that a transfer needs, each of them patient."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 import globus_sdk
 import requests
-from globus_sdk.transport import RequestsTransport, RetryConfig
 
-from tasks.clients.authorities import trusted_authorities
+from tasks.clients.globus.asking import Lingering, answer_of
 from tasks.clients.globus.batches import LABEL
-from tasks.clients.verdicts import DownloadError, Verdict, error, globus_api, retry_after
+from tasks.clients.verdicts import DownloadError, Verdict, error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,18 +21,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Json = dict[str, Any]
 
-#: Longest silence of the service; a stop must not wait longer, and every call may be made again.
-HTTP_SECONDS = 8.0
-
-
-def no_retries() -> RetryConfig:
-    """The SDK's retries, switched off."""
-    return RetryConfig(max_retries=0)
-
-
-def transport() -> RequestsTransport:
-    """A transport that does not wait for ever, and trusts whom all others here trust."""
-    return RequestsTransport(http_timeout=HTTP_SECONDS, verify_ssl=trusted_authorities())
+#: Calls that may follow each other at once, before the rate of one a second counts.
+_BURST = 10
+#: A stop may take ten seconds. What is being submitted gets a moment to be known, and then one to be cancelled.
+_SUBMIT_SECONDS = 2.5
+_CANCEL_SECONDS = 2.5
 
 
 def is_mapped(endpoint: Mapping[str, Any]) -> bool:
@@ -46,7 +37,7 @@ class GlobusService:
     """Globus Transfer as one identity sees it.
 
     Args:
-        client: Logged in; made with :func:`no_retries` and :func:`transport`.
+        client: Logged in; made with what `asking` has for it.
         pace: Clock, dice and stop signal.
         attempts: How often a call is made, where the service is in trouble.
         consent: Consents to moving a collection's data, where the identity may do so by itself (a service account).
@@ -64,6 +55,7 @@ class GlobusService:
         self._pace = pace
         self._attempts = attempts
         self._consent = consent
+        self._turn = pace.monotonic() - _BURST
 
     def endpoint(self, endpoint_id: str) -> Json:
         """The document of an endpoint; gives the consent that its data needs, if this identity can."""
@@ -76,12 +68,13 @@ class GlobusService:
 
     def submission_id(self) -> str:
         """A fresh submission id."""
-        return str(self._document("submission id", self._client.get_submission_id)["value"])
+        return _uuid(self._document("submission id", self._client.get_submission_id).get("value"))
 
     def submit(self, document: Json) -> str:
         """Submit a transfer document; the task of its submission id, however often it is submitted."""
         what = f"transfer from {document['source_endpoint']} to {document['destination_endpoint']}"
-        return str(self._document(what, lambda: self._client.submit_transfer(document))["task_id"])
+        lingering = Lingering(self._pace, _SUBMIT_SECONDS)
+        return _uuid(self._document(what, lambda: self._client.submit_transfer(document), lingering).get("task_id"))
 
     def task(self, task_id: str) -> Json:
         """The document of a task; asked once, since whoever watches it asks again anyway."""
@@ -93,17 +86,15 @@ class GlobusService:
         found = self._document(
             f"events of task {task_id}", lambda: self._client.task_event_list(task_id, limit=100, query_params=wanted)
         )
-        return list(found["DATA"])
+        return _data_of(found)
 
     def successful(self, task_id: str) -> list[Json]:
         """One row for each file that was moved; those that were there already are not among them."""
-        listing = self._client.paginated.task_successful_transfers
-        return self._ask(f"files of task {task_id}", lambda: list(listing(task_id).items()))
+        return self._rows(f"files of task {task_id}", partial(self._client.task_successful_transfers, task_id))
 
     def skipped(self, task_id: str) -> list[Json]:
         """One row for each path that was stepped over."""
-        listing = self._client.paginated.task_skipped_errors
-        return self._ask(f"skipped files of task {task_id}", lambda: list(listing(task_id).items()))
+        return self._rows(f"skipped files of task {task_id}", partial(self._client.task_skipped_errors, task_id))
 
     def pause_message(self, task_id: str) -> str:
         """What an administrator has to say about a paused task."""
@@ -114,90 +105,84 @@ class GlobusService:
 
     def cancel(self, task_id: str) -> bool:
         """Cancel a task, in one request; whether that has ended it (it may have ended by itself before)."""
-        found = self._once(f"task {task_id}", lambda: _data(self._client.cancel_task(task_id)))
+        lingering = Lingering(self._pace, _CANCEL_SECONDS)
+        found = self._once(f"task {task_id}", lambda: _data(self._client.cancel_task(task_id)), lingering)
         return bool(found.get("code") == "Canceled")
 
     def active_tasks(self) -> dict[str, str]:
-        """Tasks of ours that have not ended, by label."""
-        listing = self._client.paginated.task_list
-        wanted = {"status": "ACTIVE", "type": "TRANSFER"}
-        rows = self._ask("active tasks", lambda: list(listing(filter=wanted).items()))
-        return {row["label"]: row["task_id"] for row in rows if str(row.get("label")).startswith(LABEL)}
+        """Tasks of ours that have not ended, by label; a user has at most a hundred that wait."""
+        wanted: dict[str, str | list[str]] = {"status": "ACTIVE", "type": "TRANSFER"}
+        found = self._document("active tasks", lambda: self._client.task_list(limit=1000, filter=wanted))
+        return {
+            row["label"]: _uuid(row["task_id"]) for row in _data_of(found) if str(row.get("label")).startswith(LABEL)
+        }
 
-    def _document(self, what: str, call: Callable[[], Any]) -> Json:
-        return self._ask(what, lambda: _data(call()))
+    def _rows(self, what: str, page: Callable[..., globus_sdk.GlobusHTTPResponse]) -> list[Json]:
+        """All pages of a list, each asked for with patience."""
+        rows: list[Json] = []
+        following: Json = {}
+        while True:
+            found = self._document(what, partial(page, **following))
+            rows += _data_of(found)
+            if not found.get("next_marker"):
+                return rows
+            following = {"marker": found["next_marker"]}
 
-    def _ask(self, what: str, call: Callable[[], T]) -> T:
+    def _document(self, what: str, call: Callable[[], Any], pace: Pace | None = None) -> Json:
+        return self._ask(what, lambda: _data(call()), pace)
+
+    def _ask(self, what: str, call: Callable[[], T], pace: Pace | None = None) -> T:
         """Call until it is answered; wait in between, and stop when asked to."""
         for attempt in range(1, self._attempts + 1):
             try:
-                return self._once(what, call)
+                return self._once(what, call, pace)
             except DownloadError as failure:
                 if failure.verdict is not Verdict.RETRY or attempt == self._attempts:
                     raise
                 self._pace.wait(failure.retry_after or self._pace.backoff(attempt))
         raise AssertionError  # the last attempt returns or raises
 
-    def _once(self, what: str, call: Callable[[], T]) -> T:
-        """Call, and once more when the token was refused: the SDK has thrown it away, and gets another."""
-        try:
-            try:
-                return call()
-            except globus_sdk.TransferAPIError as refusal:
-                if refusal.http_status != requests.codes.unauthorized:
-                    raise
-                return call()
-        except globus_sdk.GlobusError as failure:
-            raise verdict_on(failure, what, self._pace.now()) from failure
+    def _once(self, what: str, call: Callable[[], T], pace: Pace | None = None) -> T:
+        if pace is None:
+            self._wait_for_turn()
+        return answer_of(what, lambda: _with_a_fresh_token(call), pace or self._pace)
+
+    def _wait_for_turn(self) -> None:
+        """Keep to one call a second on average: Globus counts by user, and the user's other programs count too."""
+        now = self._pace.monotonic()
+        self._turn = max(self._turn, now - _BURST) + 1.0
+        if self._turn > now:
+            self._pace.wait(self._turn - now)
+
+
+def _with_a_fresh_token(call: Callable[[], T]) -> T:
+    """Call, and once more when the token was refused: the SDK has thrown it away, and gets another."""
+    try:
+        return call()
+    except globus_sdk.TransferAPIError as refusal:
+        if refusal.http_status != requests.codes.unauthorized:
+            raise
+        return call()
+
+
+def _data_of(found: Json) -> list[Json]:
+    """The rows of a list or of a page of one."""
+    return [*(found.get("DATA") or [])]
+
+
+def _uuid(value: object) -> str:
+    """An id of Globus's: it becomes part of file names and of URLs.
+
+    Raises:
+        DownloadError: `protocol`, for anything else.
+    """
+    try:
+        return str(UUID(str(value)))
+    except ValueError:
+        raise error("protocol", f"Globus answers with the id {value!r}, which is no UUID.") from None
 
 
 def _data(response: globus_sdk.GlobusHTTPResponse) -> Json:
     if not isinstance(response.data, dict):
         raise error("protocol", "Globus answers with something that is no JSON document.")
     return response.data
-
-
-def verdict_on(failure: globus_sdk.GlobusError, what: str, now: float) -> DownloadError:
-    """The verdict on whatever the SDK raises.
-
-    Args:
-        failure: What it raised.
-        what: What was asked for, for the human.
-        now: Seconds since the epoch, to read `Retry-After` dates against.
-    """
-    if isinstance(failure, globus_sdk.GlobusAPIError):
-        wait = retry_after(failure.headers.get("Retry-After", ""), now)
-        return globus_api(failure.http_status, _code(failure), f"{what}: {_said(failure)}", wait=wait)
-    if isinstance(failure, globus_sdk.NetworkError):
-        if isinstance(failure.underlying_exception, requests.exceptions.SSLError):
-            return error("tls", f"{what}: {failure}.")
-        slow = isinstance(failure, globus_sdk.GlobusTimeoutError)
-        return error("connect-timeout" if slow else "connect", f"Globus, {what}: {failure}.")
-    return error("protocol", f"Globus, {what}: {failure}.")
-
-
-def _code(failure: globus_sdk.GlobusAPIError) -> str:
-    """The error's code; one that asks for a consent or for a fresh login says so in more ways than one."""
-    if _scopes(failure):
-        return "ConsentRequired"
-    if failure.info.authorization_parameters:
-        return "LoginFailed"
-    document = failure.raw_json if isinstance(failure.raw_json, dict) else {}
-    return failure.code or str(document.get("error") or "")
-
-
-def _scopes(failure: globus_sdk.GlobusAPIError) -> list[str]:
-    """The scopes that somebody has to consent to."""
-    document = failure.raw_json if isinstance(failure.raw_json, dict) else {}
-    asked = document.get("authorization_parameters") or {}
-    found = failure.info.consent_required.required_scopes or asked.get("required_scopes") or []
-    return [str(scope) for scope in found]
-
-
-def _said(failure: globus_sdk.GlobusAPIError) -> str:
-    """What Globus says, in one line: code, the message's first line, and which consent or login it wants."""
-    wanted = failure.info.authorization_parameters
-    parts = [f"HTTP {failure.http_status} {failure.code or _code(failure)}".strip()]
-    parts += [(failure.message or "").partition("\n")[0], wanted.session_message or ""]
-    parts += [*(wanted.session_required_single_domain or []), *_scopes(failure)]
-    return ", ".join(part.rstrip(".") for part in parts if part) + "."

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import globus_sdk
 
 from tasks.clients import profiles, store
+from tasks.clients.globus.asking import verdict_on
 from tasks.clients.globus.endpoints import endpoint_uuid
 from tasks.clients.globus.local import installed_endpoint, writable_paths
 from tasks.clients.globus.login import PROTOCOL, native_client, token_fields
-from tasks.clients.globus.service import verdict_on
 from tasks.clients.profiles import Field
 from tasks.clients.verdicts import error
 
@@ -36,12 +36,14 @@ def set_up(profile: str, given: Mapping[str, object]) -> Json:
         DownloadError: as :func:`profiles.setup`; `globus-login`, where there is no login and nobody to log in
             (nothing is written then), or the login fails (then the other fields are written).
     """
+    asked_for = {name: value for name, value in given.items() if name not in _TOKENS}
+    profiles.refuse_strangers(PROTOCOL, _wanted(), asked_for)
     tokens = {name: given[name] for name in _TOKENS if given.get(name)}
     known = {**(store.profile(PROTOCOL, profile) or {}), **tokens}
     if not _at_terminal() and not known.get("refresh_token"):
         detail = "Nobody is at a terminal to log in. On a server, use a service account."
         raise error("globus-login", detail)
-    fields = profiles.setup(PROTOCOL, profile, _wanted(), {k: v for k, v in given.items() if k not in _TOKENS})
+    fields = profiles.setup(PROTOCOL, profile, _wanted(), asked_for)
     _check(fields)
     if _at_terminal() and not tokens:
         tokens = _log_in(fields, profile)

@@ -6,12 +6,13 @@ and the service answers with the task that it led to; a lost journal is made goo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tasks.clients.globus.batches import Batch, Destination, Item, routes_of, transfer_document
-from tasks.clients.globus.journal import Entry, Journal, Stage
+from tasks.clients.globus.batches import Batch, Destination, Item, staged_names, transfer_document
+from tasks.clients.globus.journal import Entry, Journal
 from tasks.clients.globus.watch import Watch
 from tasks.clients.verdicts import DownloadError, Verdict, error
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from tasks.clients.seams import Pace
 
 Json = dict[str, Any]
+#: Whether a file has got its final name meanwhile, from another run on the same root.
+There = Callable[[Item], bool]
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +51,21 @@ class Running:
 
 
 @dataclass(slots=True)
+class Found:
+    """What the journal says of some files.
+
+    Attributes:
+        open: Submissions that earlier runs left, ours now.
+        elsewhere: Files that a living run moves, by submission.
+        fresh: Files without a submission.
+    """
+
+    open: list[tuple[Entry, Batch]] = field(default_factory=list)
+    elsewhere: dict[str, list[Item]] = field(default_factory=dict)
+    fresh: list[Item] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Submitter:
     """Turns batches into tasks."""
 
@@ -56,36 +74,62 @@ class Submitter:
     options: GlobusOptions
     pace: Pace
     destination: Destination
+    there: There
     _endpoints: dict[str, Json] = field(init=False, default_factory=dict)
     _lost: dict[str, str] | None = field(init=False, default=None)
 
-    def find(self, items: Iterable[Item]) -> tuple[list[tuple[Entry, Batch]], list[Item]]:
-        """The submissions that earlier runs left open for these files, and the files without one."""
-        wanted = {self.destination.route(item): item for item in items}
-        found: list[tuple[Entry, Batch]] = []
-        for entry in self.journal.open_entries():
-            if datetime.fromisoformat(str(entry.document["deadline"])).timestamp() < self.pace.now():
-                self.journal.ended(entry.submission_id, Stage.FAILED)
-            elif mine := tuple(wanted.pop(route) for route in routes_of(entry.document) if route in wanted):
-                found.append((entry, Batch(mine[0].endpoint, mine)))
-        return found, list(wanted.values())
+    def find(self, items: Iterable[Item]) -> Found:
+        """Sort files by what the journal knows of them; what nobody alive moves is claimed."""
+        wanted = {item.staged_name: item for item in items}
+        found = Found()
+        for entry in self.journal.entries():
+            mine = [wanted.pop(name) for name in staged_names(entry.document) & wanted.keys()]
+            if not mine:
+                continue
+            if not self.journal.claim(entry):
+                found.elsewhere[entry.submission_id] = mine
+            elif self._is_void(entry):
+                self.journal.ended(entry.submission_id)
+                found.fresh += mine
+            else:
+                found.open.append((entry, Batch(mine[0].endpoint, tuple(mine))))
+        found.fresh += wanted.values()
+        return found
 
-    def submit(self, batch: Batch) -> Running:
+    def _is_void(self, entry: Entry) -> bool:
+        """Whether Globus would refuse a document now; where it made a task of it, that has a label."""
+        deadline = datetime.fromisoformat(str(entry.document["deadline"])).timestamp()
+        return not entry.task_id and deadline < self.pace.now()
+
+    def submit(self, batch: Batch) -> Running | None:
         """Make a batch a task, or find the one that a lost journal knew for the same files.
+
+        Announce, then look: of two runs that begin with the same files at once, at most one goes on.
+
+        Returns:
+            None when another run is moving some of the files, or has brought them meanwhile.
 
         Raises:
             DownloadError: when there will be none. One whose verdict is `RETRY` leaves the entry open: the
                 service may have taken it all the same.
         """
         verify = self._check_endpoints(batch)
-        task_id = self._lost_tasks().pop(batch.label, "")
+        task_id = self._lost_tasks().pop(batch.label(self.destination), "")
         submission_id = f"found-{task_id}" if task_id else self.service.submission_id()
         document = transfer_document(
             batch, self.destination, self.options, submission_id=submission_id, now=self.pace.now(), verify=verify
         )
         entry = Entry(submission_id, document, task_id)
         self.journal.begin(entry)
+        if self._has_rival(entry) or any(map(self.there, batch.items)):
+            self.journal.ended(submission_id)
+            return None
         return self.resume(entry, batch)
+
+    def _has_rival(self, entry: Entry) -> bool:
+        mine = staged_names(entry.document)
+        others = (other for other in self.journal.entries() if other.submission_id != entry.submission_id)
+        return any(not mine.isdisjoint(staged_names(other.document)) for other in others)
 
     def resume(self, entry: Entry, batch: Batch) -> Running:
         """Send a journalled document, perhaps once more: the answer is always the same task.
@@ -99,9 +143,9 @@ class Submitter:
                 task_id = self.service.submit(entry.document)
             except DownloadError as failure:
                 if failure.verdict is not Verdict.RETRY and failure.code != "stopped":
-                    self.journal.ended(entry.submission_id, Stage.FAILED)
+                    self.journal.ended(entry.submission_id)
                 raise
-            self.journal.submitted(entry.submission_id, task_id)
+            self.journal.submitted(entry.submission_id, entry.document, task_id)
         watch = Watch(self.options, self.pace, bytes=batch.bytes, largest=batch.largest)
         return Running(batch, entry.submission_id, task_id, watch)
 
@@ -122,8 +166,9 @@ class Submitter:
         return self._endpoints[endpoint_id]
 
     def _lost_tasks(self) -> dict[str, str]:
-        """Tasks of ours under way that the journal does not know, by label; asked for once."""
+        """Tasks of ours under way that no journal entry stands for, by label; asked for once."""
         if self._lost is None:
-            known = {entry.task_id for entry in self.journal.open_entries()}
-            self._lost = {label: task for label, task in self.service.active_tasks().items() if task not in known}
+            active = self.service.active_tasks()
+            known = {entry.document.get("label") for entry in self.journal.entries()}  # read after: they come before
+            self._lost = {label: task for label, task in active.items() if label not in known}
         return self._lost

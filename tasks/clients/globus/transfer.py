@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.clients.globus.run import Deliver, Progress, Run
-from tasks.clients.globus.submit import Submitter
-from tasks.clients.verdicts import os_error
+from tasks.clients.globus.submit import Submitter, There
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from tasks.clients.globus.service import GlobusService
     from tasks.clients.seams import Pace
 
-__all__ = ["Deliver", "Progress", "Transfers"]
+__all__ = ["Deliver", "Progress", "There", "Transfers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,12 @@ class Transfers:
     pace: Pace
 
     def move(
-        self, items: Iterable[Item], destination: Destination, deliver: Deliver, progress: Progress | None = None
+        self,
+        items: Iterable[Item],
+        destination: Destination,
+        deliver: Deliver,
+        progress: Progress | None = None,
+        there: There | None = None,
     ) -> None:
         """Receive files in the staging directory; return when each had its result.
 
@@ -47,14 +51,13 @@ class Transfers:
             destination: Where to.
             deliver: Called in this thread with the results of one task at a time.
             progress: Called in this thread after every look at a task.
+            there: Whether a file has its final name, from another run on the same root; asked before it is moved.
 
         Raises:
             DownloadError: `stopped`, after the tasks were cancelled. What is staged stays, and the next run goes
                 on with it.
         """
-        try:
-            destination.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as failure:
-            raise os_error(failure, destination.staging) from failure
-        submitter = Submitter(self.service, self.journal, self.options, self.pace, destination)
-        Run(submitter, deliver, progress or (lambda _bytes, _files: None)).go(list(items))
+        submitter = Submitter(
+            self.service, self.journal, self.options, self.pace, destination, there or (lambda _: False)
+        )
+        Run(submitter, deliver, progress or (lambda *_: None)).go(list(items))

@@ -77,6 +77,12 @@ class Watch:
         """Whether it has come to a good end."""
         return self.document.get("status") == "SUCCEEDED"
 
+    def moved_all(self, files: int) -> bool:
+        """Whether it has moved so many files itself, and neither found one in place nor stepped over one."""
+        document = self.document
+        clean = (document.get("files_skipped"), document.get("subtasks_skipped_errors")) == (0, 0)
+        return self.succeeded and clean and int(document.get("files_transferred") or 0) >= files
+
     @property
     def in_trouble(self) -> bool:
         """Whether the event list has something to tell."""
