@@ -186,6 +186,25 @@ def fetch(root: Path | None, as_json: bool, **selected: Any) -> int:
 
 
 @cli.command()
+@selection_options
+@root_option
+@bwlimit_option
+@json_option
+def adopt(root: Path | None, as_json: bool, **selected: Any) -> int:
+    """Take over what ONE downloaded: prove each file that is there, and fetch anew only what is damaged.
+
+    Without a selection: all labs that have a directory under the root.
+
+    \b
+    prefect-alyx adopt
+    prefect-alyx adopt --root ~/Downloads/ONE/alyx.example.org --lab cortexlab
+    """
+    from flows.fetching import adopt as run
+
+    return _show(run(selection_from(selected) if any(selected.values()) else None, root, say), as_json)
+
+
+@cli.command()
 @root_option
 @bwlimit_option
 @json_option

@@ -13,10 +13,12 @@ from flows.fetched import Fetched, StoppedError
 from flows.local_server import prefect_api
 from flows.mirror import mirror
 from flows.verify import verify as verify_flow
+from tasks.adopting import labs_under, prepare_adoption
 from tasks.clients.verdicts import DownloadError, error
 from tasks.ledger import Ledger
 from tasks.model import Outcome, State, Summary
 from tasks.preparing import failed_before, prepare, require_place
+from tasks.selection import Selection
 from tasks.settings import AlyxSettings
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from tasks.mirroring import Mode
     from tasks.planfile import Plan
-    from tasks.selection import Selection
 
     Say = Callable[[str], None]
 
@@ -57,6 +58,16 @@ def retry(root: Path | None, say: Say) -> Fetched:
         say("No file failed before.")
         return Fetched(None, Summary(), ())
     return run(prepare(selection, root, settings, rest=timedelta()), selection, say)
+
+
+def adopt(selection: Selection | None, root: Path | None, say: Say) -> Fetched:
+    """Prove what somebody else downloaded, and fetch anew what is damaged.
+
+    Raises:
+        DownloadError: when the run cannot begin, or dies.
+    """
+    plan = prepare_adoption(selection, root, AlyxSettings.read())
+    return run(plan, selection or Selection.read({"labs": labs_under(Path(plan.root))}), say)
 
 
 def sync(selection: Selection, root: Path | None, mode: Mode, say: Say) -> Fetched:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
@@ -10,7 +11,7 @@ import click
 from tasks.selection import Selection, fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pydantic.fields import FieldInfo
 
@@ -51,7 +52,16 @@ def selection_from(given: dict[str, Any]) -> Selection:
     """
     file = given.pop("selection")
     fields = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items() if value}
-    return Selection.read({**(fields_of(file) if file else {}), **fields}, str(file or ""))
+    asked = {**(fields_of(file) if file else {}), **fields}
+    return Selection.read({**_as_one_is_told(asked), **asked}, str(file or ""))
+
+
+def _as_one_is_told(asked: Mapping[str, Any]) -> dict[str, str]:
+    """The revision that ONE's own variable asks for, where the selection says nothing of revisions."""
+    last = os.environ.get("ONE_REVISION_LAST_BEFORE")
+    if not last or not asked or "revision_rule" in asked or "revision" in asked:
+        return {}
+    return {"revision_rule": "last_before", "revision": last}
 
 
 def _option(name: str, field: FieldInfo) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal, Self
 
@@ -29,7 +30,13 @@ class AlyxSettings(PrefectBaseSettings):
         description="Who names the datasets: rest (Alyx, exact to the second), tables (ONE's cache tables, where they "
         "can answer exactly), or auto: tables for selections of many sessions.",
     )
-    connections: int = Field(default=8, ge=1, le=64, description="Files that a batch moves at once.")
+    connections: int = Field(
+        default_factory=lambda: os.environ.get("ONE_HTTP_DL_THREADS") or 8,
+        ge=1,
+        le=64,
+        validate_default=True,
+        description="Files that a batch moves at once; ONE_HTTP_DL_THREADS is heeded where this is not set.",
+    )
     batches_at_once: int = Field(default=2, ge=1, le=64, description="Batches that one flow run moves at once.")
     attempts: int = Field(
         default=5, ge=1, description="Requests in a row without progress before a source is given up."
