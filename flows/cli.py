@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.limiting import bwlimit_option
 from flows.options import selection_from, selection_options
+from flows.run_options import bwlimit_option, report_option
 from flows.verbs import Verbs
 from tasks.clients.verdicts import RULES, DownloadError, Verdict, printable
 from tasks.wording import coded, wrapped
@@ -65,7 +65,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends means what Ctrl-C means
     try:
-        sys.exit(cli(standalone_mode=False) or DONE)
+        sys.exit(cli(prog_name="prefect-alyx", standalone_mode=False) or DONE)
     except DownloadError as failure:
         for line in _complaint(failure):
             say(line)
@@ -172,8 +172,9 @@ def plan(root: Path | None, as_json: bool, **selected: Any) -> int:
 @selection_options
 @root_option
 @bwlimit_option
+@report_option
 @json_option
-def fetch(root: Path | None, as_json: bool, **selected: Any) -> int:
+def fetch(root: Path | None, as_json: bool, report: Path | None, **selected: Any) -> int:
     """Download, prove and publish the files of a selection; again and again, it resumes and converges.
 
     \b
@@ -182,15 +183,16 @@ def fetch(root: Path | None, as_json: bool, **selected: Any) -> int:
     """
     from flows.fetching import fetch as run
 
-    return _show(run(selection_from(selected), root, say), as_json)
+    return _show(run(selection_from(selected), root, say), as_json, report)
 
 
 @cli.command()
 @selection_options
 @root_option
 @bwlimit_option
+@report_option
 @json_option
-def adopt(root: Path | None, as_json: bool, **selected: Any) -> int:
+def adopt(root: Path | None, as_json: bool, report: Path | None, **selected: Any) -> int:
     """Take over what ONE downloaded: prove each file that is there, and fetch anew only what is damaged.
 
     Without a selection: all labs that have a directory under the root.
@@ -201,14 +203,15 @@ def adopt(root: Path | None, as_json: bool, **selected: Any) -> int:
     """
     from flows.fetching import adopt as run
 
-    return _show(run(selection_from(selected) if any(selected.values()) else None, root, say), as_json)
+    return _show(run(selection_from(selected) if any(selected.values()) else None, root, say), as_json, report)
 
 
 @cli.command()
 @root_option
 @bwlimit_option
+@report_option
 @json_option
-def retry(root: Path | None, as_json: bool) -> int:
+def retry(root: Path | None, as_json: bool, report: Path | None) -> int:
     """Fetch what failed before, also what rests because another try hardly mends it.
 
     \b
@@ -216,7 +219,7 @@ def retry(root: Path | None, as_json: bool) -> int:
     """
     from flows.fetching import retry as run
 
-    return _show(run(root, say), as_json)
+    return _show(run(root, say), as_json, report)
 
 
 @cli.command()
@@ -251,8 +254,9 @@ def status(root: Path | None, as_json: bool) -> int:
     help="What changed since the last complete run and what failed before; only the latter; or all.",
 )
 @bwlimit_option
+@report_option
 @json_option
-def sync(root: Path | None, mode: Mode, as_json: bool, **selected: Any) -> int:
+def sync(root: Path | None, mode: Mode, as_json: bool, report: Path | None, **selected: Any) -> int:
     """Keep a selection mirrored: bring what changed since the last complete run, and what failed before.
 
     \b
@@ -261,7 +265,7 @@ def sync(root: Path | None, mode: Mode, as_json: bool, **selected: Any) -> int:
     """
     from flows.fetching import sync as run
 
-    return _show(run(selection_from(selected), root, mode, say), as_json)
+    return _show(run(selection_from(selected), root, mode, say), as_json, report)
 
 
 @cli.command()
@@ -274,8 +278,9 @@ def sync(root: Path | None, mode: Mode, as_json: bool, **selected: Any) -> int:
     help="Share of the tree that is read, the oldest proofs first.",
 )
 @bwlimit_option
+@report_option
 @json_option
-def verify(root: Path | None, share: float, as_json: bool) -> int:
+def verify(root: Path | None, share: float, as_json: bool, report: Path | None) -> int:
     """Read the files on disk, and fetch anew what is not what it was proven to be; nothing is deleted.
 
     \b
@@ -283,12 +288,17 @@ def verify(root: Path | None, share: float, as_json: bool) -> int:
     """
     from flows.fetching import verify as run
 
-    return _show(run(root, share, say), as_json)
+    return _show(run(root, share, say), as_json, report)
 
 
-def _show(fetched: Fetched, as_json: bool) -> int:
+def _show(fetched: Fetched, as_json: bool, report: Path | None) -> int:
     for row in fetched.rows() if as_json else fetched.lines():
         click.echo(_shown(row))
+    if report:
+        from flows.html_report import write_report
+
+        write_report(fetched, report)
+        say(f"The report is in {report}")
     return fetched.exit_code
 
 

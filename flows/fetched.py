@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.clients.verdicts import DownloadError, Verdict
@@ -10,13 +10,28 @@ from tasks.model import State
 from tasks.wording import coded, headline, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tasks.model import Json, Outcome, Summary
     from tasks.planfile import Plan
     from tasks.throughput import Sample
 
 DONE, FAILED, TEMPORARY, STOPPED = 0, 3, 5, 7
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a run went, in the process that ran it.
+
+    Attributes:
+        samples: How the bytes grew, oldest first.
+        refusals: How often a source could not give a file, and why at last, by protocol and repository.
+        slowest: What took longest, the longest last.
+    """
+
+    samples: Sequence[Sample] = ()
+    refusals: Mapping[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    slowest: Sequence[Outcome] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +42,13 @@ class Fetched:
         plan: What was to be done; None where there was nothing to ask for.
         summary: The numbers.
         outcomes: What became of each transfer, the planned skips and the present files included.
-        samples: How the bytes grew, oldest first, for a picture.
+        course: How it went.
     """
 
     plan: Plan | None
     summary: Summary
     outcomes: tuple[Outcome, ...]
-    samples: tuple[Sample, ...] = ()
+    course: Course = field(default_factory=Course)
 
     @property
     def is_settled(self) -> bool:

@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.fetched import Fetched, StoppedError
+from flows.fetched import Course, Fetched, StoppedError
 from tasks.alyx import AlyxClient
 from tasks.clients.verdicts import DownloadError
 from tasks.downloading import download_batch, finished, running
@@ -86,7 +86,8 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch)
     finally:
         finished(run_id)
     everything = (*outcomes, *_untouched(plan, {outcome.path for outcome in outcomes}))
-    return Fetched(plan, summary, everything, tuple(progress.throughput.samples))
+    course = Course(progress.throughput.samples, run.switchboard.refusals, run.tally.slowest)
+    return Fetched(plan, summary, everything, course)
 
 
 def _extent(plan: Plan) -> str:

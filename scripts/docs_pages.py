@@ -84,8 +84,8 @@ def fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def settings() -> Iterator[str]:
     """The settings, as Prefect reads them."""
     yield "# Settings\n"
-    yield "From the environment, a Prefect profile (`prefect config set`) or `prefect.toml`; an option of the command"
-    yield "or a flow parameter goes before them.\n"
+    yield "From the environment, or from `prefect.toml`, where they stand below `[integrations.alyx]` in small letters"
+    yield "and without the prefix; an option of the command or a flow parameter goes before them.\n"
     yield from fields(AlyxSettings, "PREFECT_INTEGRATIONS_ALYX_")
 
 

@@ -185,12 +185,15 @@ class _Way:
 
     def _ask(self, source: Source, expected: Expected, *, attempts: int) -> bool:
         switchboard = self.carrier.switchboard
+        begin = switchboard.pace.monotonic()
         try:
             client = cast("StreamingClient", switchboard.client(source))
             client.fetch(source.address, self._claim(source, expected), receipt=self.receipt, attempts=attempts)
         except DownloadError as failure:
             self._note(source, failure)
             return False
+        finally:
+            self.receipt.seconds += switchboard.pace.monotonic() - begin
         switchboard.note(source, None)
         return True
 
@@ -258,6 +261,7 @@ def published(carried: Carried, result: Published | DownloadError) -> Outcome:
         digest=transfer.digest,
         verified="" if isinstance(result, DownloadError) else result.verified,
         mtime_ns=None if isinstance(result, DownloadError) else result.mtime_ns,
+        seconds=receipt.seconds,
     )
 
 
@@ -287,6 +291,7 @@ def failed(
         code=failure.code,
         size=transfer.size,
         digest=transfer.digest,
+        seconds=receipt.seconds,
     )
 
 

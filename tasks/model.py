@@ -120,6 +120,7 @@ class Outcome:
         size: Bytes: for files on disk what lies there, otherwise what Alyx registers.
         verified: "md5", "sha1" or "size" for files on disk, "" otherwise.
         wrong: Repositories that gave other bytes than Alyx registers, with the digest of these, once for each time.
+        seconds: What its sources took, waits included.
     """
 
     dataset: str
@@ -138,6 +139,7 @@ class Outcome:
     mtime_ns: int | None = None
     code: str = ""
     wrong: tuple[tuple[str, str], ...] = ()
+    seconds: float = 0.0
 
     def to_json(self) -> Json:
         """Return the public record: the keys of the ``--json`` contract, in its order."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import threading
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Self
 
 from tasks.model import State
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Failures that are kept for the eye; the others are only counted.
 MOST_FAILURES = 500
+#: Of what took longest.
+MOST_SLOW = 20
 
 
 @dataclass(slots=True)
@@ -27,6 +31,7 @@ class Tally:
         failed: Those of them that failed.
         failures: The first of these.
         given: Files and bytes that each source gave, by protocol and repository.
+        slowest: What took longest, the longest last.
     """
 
     files: int = 0
@@ -34,6 +39,7 @@ class Tally:
     failed: int = 0
     failures: list[Outcome] = field(default_factory=list)
     given: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    slowest: list[Outcome] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
@@ -49,11 +55,17 @@ class Tally:
         with self._lock:
             self.files += 1
             self.bytes += outcome.size or 0
+            self._note_time(outcome)
             if outcome.state is State.FAILED:
                 self._note_failure(outcome)
             elif outcome.state is State.PUBLISHED:
                 files, size = self.given.get((outcome.protocol, outcome.source), (0, 0))
                 self.given[outcome.protocol, outcome.source] = (files + 1, size + (outcome.size or 0))
+
+    def _note_time(self, outcome: Outcome) -> None:
+        if len(self.slowest) < MOST_SLOW or outcome.seconds > self.slowest[0].seconds:
+            bisect.insort(self.slowest, outcome, key=attrgetter("seconds"))
+            del self.slowest[:-MOST_SLOW]
 
     def _note_failure(self, outcome: Outcome) -> None:
         self.failed += 1

@@ -23,9 +23,15 @@ _FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 #: What a reader has instead of the sandbox, and the sandbox's word for it.
-_ELSEWHERE = {".venv/bin/": "", "/data/alyx": "data/alyx"}
-#: What the sandbox's environment says already, with a reader's own values.
-_GIVEN = re.compile(r"^export (ALYX_|GLOBUS_CLIENT_|PREFECT_API_URL).*$", re.MULTILINE)
+_ELSEWHERE = {
+    ".venv/bin/": "",
+    "/data/alyx": "data/alyx",
+    "worker start --pool alyx": "worker start --pool alyx --run-once",  # else it stays, as it should
+}
+#: What is there already: a reader's own login, a server on a free port, an environment.
+_GIVEN = re.compile(
+    r"^(export (ALYX_|GLOBUS_CLIENT_|PREFECT_API_URL)|(\.venv/bin/)?prefect server start|make setup).*$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from prefect.settings import PREFECT_HOME, temporary_settings
 
 from deployments.sandbox.full import FullLab
 from deployments.site import Site
+from flows import local_server
 from flows.cli import cli
 from tasks.selection import Selection
 from tests.shell import ROOT
@@ -82,8 +85,16 @@ def full():
         yield lab
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A Prefect server of this module alone: what readers deploy is nobody else's."""
+    with temporary_settings(updates={PREFECT_HOME: tmp_path_factory.mktemp("prefect")}):
+        yield local_server.start(print).url
+        assert local_server.stop(print)
+
+
 @pytest.fixture
-def desk(full, prefect_api, tmp_path):
+def desk(full, server, tmp_path):
     """Where a reader sits: a clone, the project's environment, an Alyx; and the environment of that shell."""
     full.lab.reset()
     (tmp_path / "deployments").symlink_to(ROOT / "deployments")
@@ -92,17 +103,22 @@ def desk(full, prefect_api, tmp_path):
     (programs / "prefect-alyx").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m flows.cli "$@"\n')
     (programs / "prefect-alyx").chmod(0o755)
     path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    own = {**full.environment(), "PATH": path, "PYTHONPATH": str(ROOT), "PREFECT_HOME": os.environ["PREFECT_HOME"]}
+    own = {**full.environment(), "PATH": path, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": server}
     quick = {"PREFECT_INTEGRATIONS_ALYX_RESERVE_BYTES": "0", "TERM": "dumb"}
     return tmp_path, {**os.environ, **own, **quick}
 
 
+def plain(text):
+    """Text without the numbers, which differ from run to run."""
+    return re.sub(r"\d[\d,.]*", "N", text)
+
+
 def perform(block, place, environment):
-    """Do what a reader does with a block."""
+    """Do what a reader does with a block; return what it prints."""
     if block.title:
         (place / block.title).write_text(block.here)
-    if block.language in SHOWN or block.language in ("yaml", "json", "toml"):
-        return
+    if block.language not in ("sh", "python"):
+        return ""
     shell = ["bash", "-euo", "pipefail", "-c", block.here]
     program = shell if block.language == "sh" else [sys.executable, "-c", block.here]
     done = subprocess.run(
@@ -110,6 +126,7 @@ def perform(block, place, environment):
     )
     assert done.returncode == 0, f"{block}\n{block.text}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
+    return done.stdout
 
 
 @pytest.mark.slow
@@ -117,6 +134,10 @@ def perform(block, place, environment):
 @pytest.mark.parametrize("page", sorted({block.page for block in RUN if block.language not in SHOWN}))
 def test_a_page_from_top_to_bottom(page, desk):
     place, environment = desk
-    for block in RUN:
-        if block.page == page:
-            perform(block, place, environment)
+    printed = ""
+    for block in BLOCKS:
+        if block.page != page:
+            continue
+        if printed and block.language == "text":
+            assert plain(printed).endswith(plain(block.text)), block
+        printed = "" if block.reason else perform(block, place, environment)

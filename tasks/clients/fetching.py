@@ -26,10 +26,11 @@ _REFUSALS = ("unauthorised", "forbidden")
 
 @dataclass(slots=True)
 class Receipt:
-    """What fetching one file has cost so far: bytes received (thrown-away ones too) and requests sent."""
+    """What fetching one file has cost so far: bytes received (thrown-away ones too), requests sent, and time."""
 
     bytes: int = 0
     attempts: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)

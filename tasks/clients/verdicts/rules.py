@@ -291,7 +291,7 @@ RULES: dict[str, Rule] = {
         "STOP_RUN",
         "RUN",
         "A setting cannot be used.",
-        "Correct it in the environment or in Prefect's profile; `prefect config view` shows where it comes from.",
+        "Correct it in the environment or in prefect.toml; the documentation lists all settings.",
     ),
     "run-died": _row(
         "RETRY",

@@ -1,9 +1,11 @@
-"""The option `--bwlimit`: a limit for this command, and for whatever of the setting else would hold."""
+"""Options of the verbs that move bytes: `--bwlimit`, in place of the setting, and `--report`."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,6 +39,27 @@ def _limit(context: click.Context, _option: click.Parameter, given: str | None) 
     except ValueError as failure:
         raise click.BadParameter(f"{failure}.") from failure
     context.with_resource(_in_force(given))
+
+
+def _report(_context: click.Context, _option: click.Parameter, given: Path | None) -> Path | None:
+    """Refuse before the run what would fail after it."""
+    if given is None:
+        return None
+    if not find_spec("matplotlib") or not find_spec("jinja2"):
+        raise click.UsageError("A report needs matplotlib and jinja2: `pip install 'prefect-alyx[report]'`.")
+    if not given.absolute().parent.is_dir():
+        raise click.BadParameter(f"{given.absolute().parent} is no directory.")
+    return given
+
+
+def report_option(command: Any) -> Any:
+    """Add `--report` to a verb that moves bytes."""
+    return click.option(
+        "--report",
+        type=click.Path(path_type=Path, dir_okay=False, writable=True),
+        callback=_report,
+        help="Write what became of the run, with curves, as one HTML file.",
+    )(command)
 
 
 def bwlimit_option(command: Any) -> Any:
