@@ -28,7 +28,8 @@ BLOCKS = [block for page in pages() for block in blocks(page)]
 RUN = [block for block in BLOCKS if not block.reason]
 #: Output, which other tests look at.
 SHOWN = {"text"}
-KNOWN = {"sh", "python", "yaml", "toml", "json", *SHOWN}
+SHELL = ("sh", "console")
+KNOWN = {*SHELL, "python", "yaml", "toml", "json", *SHOWN}
 
 
 def commands(block):
@@ -44,7 +45,7 @@ def commands(block):
 
 
 def test_there_is_something_to_run():
-    assert len([block for block in RUN if block.language == "sh"]) > 15
+    assert len([block for block in RUN if block.language in SHELL]) > 15
     assert {block.language for block in BLOCKS} <= KNOWN
 
 
@@ -56,14 +57,14 @@ def test_what_is_not_run_says_why(block):
             assert (ROOT / path.rstrip(",;")).exists(), path
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "sh"], ids=str)
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language in SHELL], ids=str)
 def test_commands_know_their_options(block):
     for verb, *arguments in commands(block):
         command = cli.commands[verb]
         command.make_parser(click.Context(command)).parse_args(list(arguments))
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language not in ("sh", *SHOWN)], ids=str)
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language not in (*SHELL, *SHOWN)], ids=str)
 def test_files_are_what_they_say(block):
     if block.language == "python":
         compile(block.text, str(block), "exec")
@@ -117,10 +118,10 @@ def perform(block, place, environment):
     """Do what a reader does with a block; return what it prints."""
     if block.title:
         (place / block.title).write_text(block.here)
-    if block.language not in ("sh", "python"):
+    if block.language not in (*SHELL, "python"):
         return ""
     shell = ["bash", "-euo", "pipefail", "-c", block.here]
-    program = shell if block.language == "sh" else [sys.executable, "-c", block.here]
+    program = shell if block.language in SHELL else [sys.executable, "-c", block.here]
     done = subprocess.run(
         program, cwd=place, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
