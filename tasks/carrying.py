@@ -185,15 +185,12 @@ class _Way:
 
     def _ask(self, source: Source, expected: Expected, *, attempts: int) -> bool:
         switchboard = self.carrier.switchboard
-        begin = switchboard.pace.monotonic()
         try:
             client = cast("StreamingClient", switchboard.client(source))
             client.fetch(source.address, self._claim(source, expected), receipt=self.receipt, attempts=attempts)
         except DownloadError as failure:
             self._note(source, failure)
             return False
-        finally:
-            self.receipt.seconds += switchboard.pace.monotonic() - begin
         switchboard.note(source, None)
         return True
 

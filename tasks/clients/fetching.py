@@ -66,6 +66,14 @@ class Fetch:
         Raises:
             DownloadError: what speaks against it; the partial keeps what can be continued.
         """
+        pace = self.wire.pace
+        begin = pace.monotonic()
+        try:
+            self._attempt()
+        finally:
+            self.receipt.seconds += pace.monotonic() - begin
+
+    def _attempt(self) -> None:
         while True:
             before = self.partial.size
             try:
