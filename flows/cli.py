@@ -410,14 +410,14 @@ def demo(root: Path | None, serve: bool, faults: bool, stop: bool) -> int:
 
 def _planned(made: Plan) -> Iterator[Json]:
     """The plan as JSON lines, in the form that the run will have."""
-    from tasks.model import Outcome, State, Summary
+    from tasks.model import Outcome, Source, State, Summary
 
     for number in range(len(made.batches)):
         for transfer in made.transfers(number):
-            first = transfer.sources[0]
-            planned = Outcome(transfer.dataset, transfer.path, State.SKIPPED, first.repository, first.protocol)
+            source = transfer.sources[0] if transfer.sources else Source("", "", "")  # it may be proven on disk
+            planned = Outcome(transfer.dataset, transfer.path, State.SKIPPED, source.repository, source.protocol)
             yield {**planned.to_json(), "state": "planned", "bytes": transfer.size or 0}
-    yield from (Outcome(dataset, path, State.PRESENT).to_json() for dataset, path in made.present_files.items())
+    yield from (Outcome(dataset, path, State.PRESENT).to_json() for dataset, path in made.present_files())
     yield from (Outcome(skip.dataset, skip.path, State.SKIPPED, reason=skip.reason).to_json() for skip in made.skips())
     files = made.fetch.files + made.check.files + made.present.files + made.skipped
     summary = Summary(files, made.fetch.bytes, present=made.present.files, skipped=made.skipped)

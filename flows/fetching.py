@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.download import download
@@ -15,14 +12,14 @@ from flows.mirror import mirror
 from flows.verify import verify as verify_flow
 from tasks.adopting import labs_under, prepare_adoption
 from tasks.clients.verdicts import DownloadError, error
-from tasks.ledger import Ledger
-from tasks.model import Outcome, State, Summary
+from tasks.model import Summary
 from tasks.preparing import failed_before, prepare, require_place
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from prefect.client.schemas.objects import State as PrefectState
 
@@ -100,12 +97,8 @@ def run(plan: Plan, selection: Selection, say: Say) -> Fetched:
     """
     require_place(plan)
     path = plan.save()
-    with closing(Ledger.open(Path(plan.root))) as ledger:
-        ledger.confirm(plan.present_files)  # a saved plan does not name them
     with prefect_api(say):
-        done = _fetched(download(selection, plan=path, return_state=True))
-    present = (Outcome(dataset, where, State.PRESENT) for dataset, where in plan.present_files.items())
-    return replace(done, plan=plan, outcomes=(*done.outcomes, *present))
+        return _fetched(download(selection, plan=path, return_state=True))
 
 
 def _fetched(state: PrefectState[Any]) -> Fetched:

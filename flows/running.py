@@ -73,7 +73,7 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch)
     run = running(run_id, Path(plan.root))
     try:
         run.ledger.begin_run(run_id, asked)
-        run.ledger.confirm(plan.present_files, run=run_id)
+        run.ledger.confirm(plan.present_files(), run=run_id)
         report_begin(plan)
         progress = Progress(plan, run)
         summary = _run_batches(run, progress, path, batch)
@@ -174,6 +174,6 @@ def _summary(future: PrefectFuture[Json]) -> Summary:
 
 def _untouched(plan: Plan, done: set[str]) -> Iterator[Outcome]:
     """What the plan left as it was; a present file that the run confirmed has its outcome already."""
-    present = plan.present_files.items()
+    present = plan.present_files()
     yield from (Outcome(dataset, path, State.PRESENT) for dataset, path in present if path not in done)
     yield from (Outcome(skip.dataset, skip.path, State.SKIPPED, reason=skip.reason) for skip in plan.skips())

@@ -15,7 +15,7 @@ from tasks.ledger_tables import proofs, runs, transfers
 from tasks.model import Failure, Outcome, Proof, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from tasks.model import Json, Summary
@@ -143,17 +143,17 @@ class Ledger:
             if rows:
                 connection.execute(tables.upsert_transfers(self._database.dialect), rows)
 
-    def confirm(self, present: Mapping[str, str], *, run: str = "") -> None:
+    def confirm(self, present: Iterable[tuple[str, str]], *, run: str = "") -> None:
         """Note that files which a plan found present are there, where the last outcome says otherwise.
 
         Args:
-            present: Their paths, by dataset (`Plan.present_files`).
+            present: Their datasets and paths (`Plan.present_files`).
             run: The run that planned.
         """
         query = sa.select(transfers.c.path).where(transfers.c.state.in_((State.FAILED, State.SKIPPED)))
         with self._database.reading() as connection:
             unsettled = set(connection.scalars(query))
-        healed = [Outcome(dataset, path, State.PRESENT) for dataset, path in present.items() if path in unsettled]
+        healed = [Outcome(dataset, path, State.PRESENT) for dataset, path in present if path in unsettled]
         if healed:
             self.record(healed, run=run)
 

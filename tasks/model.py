@@ -88,14 +88,9 @@ class Transfer:
     lab: str | None = None
     session: str | None = None
 
-    def to_json(self) -> Json:
-        """Return plain types, for a plan on disk."""
-        row = {name: getattr(self, name) for name in self.__slots__}
-        return row | {"sources": [{name: getattr(s, name) for name in s.__slots__} for s in self.sources]}
-
     @classmethod
     def from_json(cls, row: Json) -> Self:
-        """Rebuild what :meth:`to_json` wrote."""
+        """Rebuild what lies in a plan on disk."""
         return cls(**{**row, "sources": tuple(Source(**source) for source in row["sources"])})
 
 

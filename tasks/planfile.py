@@ -5,7 +5,6 @@ A batch is a run of lines, so a task run that gets the file's path and a number 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tasks.clients.tree import OURS, Tree
 from tasks.clients.verdicts import error, os_error
 from tasks.model import Skip, Transfer
+from tasks.spool import line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 _HALF = ".half"
 _COPY = 1 << 20
-_ENCODER = json.JSONEncoder(separators=(",", ":"))  # made once: half the time of a line
-_IN_MEMORY = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,10 @@ class Total:
     files: int = 0
     bytes: int = 0
     unknown: int = 0
+
+    def plus(self, size: int | None) -> Self:
+        """Return the total with one file more."""
+        return type(self)(self.files + 1, self.bytes + (size or 0), self.unknown + (size is None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,42 +85,6 @@ class Space:
     def fits(self) -> bool:
         """Whether the plan fits."""
         return self.needed <= self.free
-
-
-class Spool:
-    """Lines in the making: in memory while they are few, in a nameless temporary file beyond."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  (it lives as long as its plan)
-        self._digest = hashlib.sha256()
-        self.size = 0
-
-    def put(self, row: bytes) -> int:
-        """Append a row, and return where it begins.
-
-        Raises:
-            DownloadError: `disk-full` and the like, for the folder of temporary files.
-        """
-        try:
-            if self._file.tell() != self.size:  # a needless seek would flush the buffer
-                self._file.seek(self.size)
-            self._file.write(row)
-        except OSError as failure:
-            raise os_error(failure, tempfile.gettempdir()) from failure
-        self._digest.update(row)
-        self.size += len(row)
-        return self.size - len(row)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return some bytes."""
-        self._file.seek(offset)
-        return self._file.read(length)
-
-    def name(self, root: str) -> str:
-        """Name the content, together with where it goes."""
-        digest = self._digest.copy()
-        digest.update(os.fsencode(root))
-        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +132,11 @@ class Plan:
         """Yield what is left out, and why."""
         return (Skip(**row) for lines in self.skip_lines for row in self._rows(lines))
 
-    @property
-    def present_files(self) -> dict[str, str]:
-        """Paths of the files that are present, by dataset."""
-        rows = (row for lines in self.present_lines for row in self._rows(lines))
-        return {dataset: path for row in rows for dataset, path in row.items()}
+    def present_files(self) -> Iterator[tuple[str, str]]:
+        """Yield the files that are present: dataset and path."""
+        for lines in self.present_lines:
+            for row in self._rows(lines):
+                yield from row.items()
 
     def to_json(self) -> Json:
         """Return the header: everything but the lines."""
@@ -271,11 +237,6 @@ def prune_plans(folder: Path, *, before: float) -> int:
                 path.unlink()
                 pruned += 1
     return pruned
-
-
-def line(row: Json) -> bytes:
-    """Return a row as one line of ASCII."""
-    return _ENCODER.encode(row).encode() + b"\n"
 
 
 @contextmanager

@@ -1,33 +1,32 @@
 """Decides what a run will do with every dataset, and freezes it as a Plan.
 
 Pure: what the ledger knows, what lies on disk and how much room there is are handed in. Datasets are read once and not
-kept; the lines of a large plan lie in a nameless temporary file.
+kept: what a plan of any size holds lies in nameless temporary files.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections import defaultdict
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from itertools import accumulate, groupby, islice
-from operator import attrgetter, itemgetter
-from sys import intern
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
-from tasks.claims import refusals
+from tasks.batching import cut, work
+from tasks.claims import judged, name_key
 from tasks.clients.paths import safe_path
 from tasks.clients.proof import Expected
 from tasks.clients.verdicts import DownloadError, Verdict, error
+from tasks.entries import Entries, Entry
 from tasks.layout import place_of
-from tasks.model import Skip, Source, Transfer
-from tasks.planfile import Lines, Plan, Share, Spool, Total, line
+from tasks.model import Skip, Transfer
+from tasks.planfile import Lines, Plan, Share, Total
+from tasks.spool import Spool, line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from tasks.model import Dataset, Failure, Proof, Stat
+    from tasks.model import Dataset, Failure, Json, Proof, Source, Stat
     from tasks.planfile import Space
     from tasks.sources import Router
 
@@ -36,16 +35,9 @@ if TYPE_CHECKING:
     #: What stands at each of these paths, in order.
     Look = Callable[[Sequence[str]], Sequence[Stat | None]]
 
-#: A batch is 10 to 60 seconds of work: so many files, or so many bytes, or some of both.
-BATCH_FILES = 2000
-BATCH_BYTES = 5_000_000_000
-#: Task runs of a flow run: beyond that, batches grow.
-MOST_BATCHES = 200
-#: Batches to run side by side, as long as each keeps this share of a full one.
-SIDE_BY_SIDE = 4
-SMALLEST_BATCH = 0.05
-
-_CHUNK = 5000
+#: What a database holds as a number.
+_LARGEST = (1 << 63) - 1
+_CHUNK = 2000
 Item = TypeVar("Item")
 
 
@@ -79,7 +71,7 @@ def make_plan(
     space: Space,
     resting: Mapping[str, Failure] | None = None,
     catalogue: str = "",
-    left_out: Sequence[Skip] = (),
+    left_out: list[Skip] | None = None,
 ) -> Plan:
     """Decide what to do with every dataset.
 
@@ -94,77 +86,78 @@ def make_plan(
         space: What is free on disk, and what must stay free.
         resting: Failures that are not tried again yet, by path (`Ledger.resting`).
         catalogue: Which catalogue named the datasets.
-        left_out: What the catalogue itself leaves out, with the reason; read when all datasets are.
+        left_out: Where the catalogue puts what it leaves out, with the reason, while it names datasets; emptied.
     """
+    left_out = [] if left_out is None else left_out
     draft = _Draft(router, resting or {})
     for chunk in _chunks(datasets):
-        good = [dataset for dataset in chunk if draft.accepts(dataset)]
-        paths = [dataset.path for dataset in good]
-        proofs = known(paths)
-        for dataset, found in zip(good, look(paths), strict=True):
-            draft.place(dataset, proofs.get(dataset.path), found)
-    draft.settle()
-    draft.skips += left_out
+        draft.enter(chunk, known, look)
+        draft.leave_out(left_out)
+        left_out.clear()
+    draft.leave_out(left_out)
     return draft.freeze(root, space, catalogue)
-
-
-class _Entry(NamedTuple):
-    """A transfer to plan: all but its line, which lies in the spool."""
-
-    path: str
-    size: int | None
-    standing: Standing
-    route: tuple[str, str]
-    offset: int
-    length: int
 
 
 @dataclass
 class _Draft:
-    """A plan in the making."""
+    """A plan in the making: the lines in a spool, what is needed to sort and judge them in a database."""
 
     router: Router
     resting: Mapping[str, Failure]
     spool: Spool = field(default_factory=Spool)
-    entries: list[_Entry] = field(default_factory=list)
-    present: dict[str, str] = field(default_factory=dict)
-    present_bytes: int = 0
-    skips: list[Skip] = field(default_factory=list)
+    entries: Entries = field(default_factory=Entries)
+    skips: Entries = field(default_factory=Entries)
+    routes: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def accepts(self, dataset: Dataset) -> bool:
-        """Whether a dataset's path may be looked at; a skip says why not."""
+    def enter(self, chunk: Sequence[Dataset], known: Known, look: Look) -> None:
+        """Note what is to be done with some datasets."""
+        good = [dataset for dataset in chunk if self._accepts(dataset)]
+        paths = [dataset.path for dataset in good]
+        proofs = known(paths)
+        placed = (self._place(one, proofs.get(one.path), found) for one, found in zip(good, look(paths), strict=True))
+        self.entries.add(filter(None, placed))
+
+    def leave_out(self, skips: Iterable[Skip]) -> None:
+        """Note what is left out, and why."""
+        self.skips.add(map(self._skipped, skips))
+
+    def _accepts(self, dataset: Dataset) -> bool:
+        """Whether a dataset's path may be looked at, and its size added up; a skip says why not."""
         try:
             safe_path(dataset.path)
         except DownloadError as refusal:
             self._skip(dataset, refusal.reason)
             return False
+        if dataset.size is not None and not 0 <= dataset.size <= _LARGEST:
+            self._skip(dataset, f"Alyx registers a size that no file has: {dataset.size}.")
+            return False
         return True
 
-    def place(self, dataset: Dataset, proof: Proof | None, found: Stat | None) -> None:
-        """Note what is to be done with a dataset."""
+    def _place(self, dataset: Dataset, proof: Proof | None, found: Stat | None) -> Entry | None:
+        """Say what is to be done with a dataset; None where it is left out."""
         stands = standing(dataset.size, dataset.digest, proof, found)
         if stands is Standing.PRESENT and found:
-            self.present_bytes += found[0] if dataset.id not in self.present else 0
-            self.present[dataset.id] = dataset.path
-            return
+            return self._entry(dataset.path, stands, found[0], 0, {dataset.id: dataset.path})
         try:
             Expected.of(dataset.size, dataset.digest)
-            self._want(dataset, stands)
+            sources = self._wanted_sources(dataset, stands)
         except DownloadError as refusal:
             if refusal.verdict is Verdict.STOP_RUN:
                 raise
             self._skip(dataset, refusal.reason)
+            return None
+        transfer = Transfer(
+            dataset.id, dataset.path, dataset.size, dataset.digest, sources, dataset.lab, dataset.session
+        )
+        return self._entry(dataset.path, stands, dataset.size, self._route(sources), transfer)
 
-    def _want(self, dataset: Dataset, stands: Standing) -> None:
+    def _wanted_sources(self, dataset: Dataset, stands: Standing) -> tuple[Source, ...]:
         try:
-            sources = self._sources(dataset)
+            return self._sources(dataset)
         except DownloadError as refusal:
-            if refusal.verdict is Verdict.STOP_RUN:
+            if refusal.verdict is Verdict.STOP_RUN or stands is Standing.FETCH:
                 raise
-            if stands is Standing.FETCH:
-                raise
-            sources = ()  # what lies on disk may still be proven
-        self._enter(dataset, stands, sources)
+            return ()  # what lies on disk may still be proven
 
     def _sources(self, dataset: Dataset) -> tuple[Source, ...]:
         failure = self.resting.get(dataset.path)
@@ -173,104 +166,106 @@ class _Draft:
             raise error("no-source", detail)
         return self.router.sources(dataset)
 
-    def _enter(self, dataset: Dataset, stands: Standing, sources: tuple[Source, ...]) -> None:
-        transfer = Transfer(
-            dataset.id, dataset.path, dataset.size, dataset.digest, sources, dataset.lab, dataset.session
-        )
-        row = line(transfer.to_json())
-        first = sources[0] if sources else Source("", "", "")
-        route = intern(first.protocol), intern(first.repository)
-        self.entries.append(_Entry(dataset.path, dataset.size, stands, route, self.spool.put(row), len(row)))
+    def _route(self, sources: Sequence[Source]) -> int:
+        route = (sources[0].protocol, sources[0].repository) if sources else ("", "")
+        return self.routes.setdefault(route, len(self.routes))
 
-    def settle(self) -> None:
-        """Leave out what claims a name that another dataset has, or claims too."""
-        paths = [entry.path for entry in self.entries]
-        refused = refusals(paths, self.present, lambda index: self._transfer(self.entries[index]))
-        self.skips += [Skip(claim.dataset, claim.path, reason) for claim, reason in refused.values() if reason]
-        self.entries = [entry for index, entry in enumerate(self.entries) if index not in refused]
-
-    def _transfer(self, entry: _Entry) -> Transfer:
-        return Transfer.from_json(json.loads(self.spool.read(entry.offset, entry.length)))
+    def _entry(self, path: str, stands: Standing, size: int | None, route: int, row: Json | Transfer) -> Entry:
+        text = line(row)
+        return Entry(name_key(path), path, stands.value, size, route, self.spool.put(text), len(text))
 
     def _skip(self, dataset: Dataset, reason: str) -> None:
-        self.skips.append(Skip(dataset.id, dataset.path, reason))
+        self.leave_out([Skip(dataset.id, dataset.path, reason)])
+
+    def _skipped(self, skip: Skip) -> Entry:
+        text = line(skip)
+        key = f"{skip.path}\0{skip.dataset}".encode("utf-8", "surrogatepass")
+        return Entry(key, "", 0, None, 0, self.spool.put(text), len(text))
 
     def freeze(self, root: str, space: Space, catalogue: str) -> Plan:
-        """Write the lines in batch order, add up, and make the plan."""
-        body = Spool()
-        fetch = [entry for entry in self.entries if entry.standing is Standing.FETCH]
-        check = [entry for entry in self.entries if entry.standing is Standing.CHECK]
-        total = _total(fetch)
+        """Judge who may have its path, write the lines in batch order, add up, and make the plan."""
+        body, settled, sums = Spool(), Entries(), _Sums()
+        settled.add(map(sums.added, self._accepted()))
+        wanted = settled.of(Standing.FETCH.value, Standing.CHECK.value)
+        batches = tuple(self._write(body, batch) for batch in cut(wanted, sums.work))
+        skipped = tuple(self._write(body, some) for some in _chunks(self.skips.sorted()))
+        plan_id = body.name(root)
+        there = tuple(self._write(body, some) for some in _chunks(settled.of(Standing.PRESENT.value)))
         return Plan(
-            batches=tuple(self._write(body, batch) for batch in cut(self.entries)),
-            skip_lines=tuple(_write_skips(body, self.skips)),
-            id=body.name(root),
-            present_lines=tuple(_write_present(body, self.present)),
+            id=plan_id,
             root=root,
             catalogue=catalogue,
-            fetch=total,
-            check=_total(check),
-            present=Total(len(self.present), self.present_bytes),
-            skipped=len(self.skips),
-            shares=tuple(_shares(fetch)),
-            space=replace(space, adds=total.bytes),
+            fetch=sums.of(Standing.FETCH),
+            check=sums.of(Standing.CHECK),
+            present=sums.of(Standing.PRESENT),
+            skipped=sum(lines.files for lines in skipped),
+            shares=tuple(sums.shares(list(self.routes))),
+            space=replace(space, adds=sums.of(Standing.FETCH).bytes),
+            batches=batches,
+            skip_lines=skipped,
+            present_lines=there,
             read=body.read,
         )
 
-    def _write(self, body: Spool, batch: Sequence[_Entry]) -> Lines:
+    def _accepted(self) -> Iterator[Entry]:
+        """Yield the entries that stay; those that claim a name that another one has, or claims too, are left out."""
+        for entry, reason in judged(self.entries.sorted(), Standing.PRESENT.value, self._read):
+            if reason is None:
+                yield entry
+            elif reason:
+                refused = self._read(entry)
+                self.leave_out([Skip(refused.dataset, refused.path, reason)])
+
+    def _read(self, entry: Entry) -> Transfer:
+        row = json.loads(self.spool.read(entry.offset, entry.length))
+        if entry.standing != Standing.PRESENT.value:
+            return Transfer.from_json(row)
+        ((dataset, path),) = row.items()
+        return Transfer(dataset, path, entry.size, "", ())
+
+    def _write(self, body: Spool, entries: Sequence[Entry]) -> Lines:
         start = body.size
-        for entry in batch:
+        for entry in entries:
             body.put(self.spool.read(entry.offset, entry.length))
-        return Lines(start, body.size - start, len(batch), _total(batch).bytes, *_span(batch))
+        size = sum(entry.size or 0 for entry in entries)
+        return Lines(start, body.size - start, len(entries), size, *_span(entries))
 
 
-def cut(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
-    """Cut transfers into batches of about equal work; neighbours in the tree stay together, large files go first."""
-    ordered = sorted(entries, key=attrgetter("path"))
-    costs = [1 / BATCH_FILES + (entry.size or 0) / BATCH_BYTES for entry in ordered]
-    total = sum(costs)
-    count = min(MOST_BATCHES, max(1, math.ceil(total), min(SIDE_BY_SIDE, int(total / SMALLEST_BATCH))))
-    # A transfer belongs to the share of the total work in which its own middle lies.
-    numbers = (int((end - cost / 2) / total * count) for cost, end in zip(costs, accumulate(costs), strict=True))
-    for _, batch in groupby(zip(numbers, ordered, strict=True), key=itemgetter(0)):
-        yield sorted((entry for _, entry in batch), key=lambda entry: (-(entry.size or 0), entry.path))
+class _Sums:
+    """What the entries of a plan add up to."""
+
+    def __init__(self) -> None:
+        self.work = 0.0
+        self._totals: dict[int, Total] = {}
+        self._by_route: dict[int, Total] = {}
+
+    def added(self, entry: Entry) -> Entry:
+        """Add one entry, and return it."""
+        self._totals[entry.standing] = self._totals.get(entry.standing, Total()).plus(entry.size)
+        if entry.standing != Standing.PRESENT.value:
+            self.work += work(entry.size)
+        if entry.standing == Standing.FETCH.value:
+            self._by_route[entry.route] = self._by_route.get(entry.route, Total()).plus(entry.size)
+        return entry
+
+    def of(self, standing: Standing) -> Total:
+        """The files that stand so."""
+        return self._totals.get(standing.value, Total())
+
+    def shares(self, routes: Sequence[tuple[str, str]]) -> Iterator[Share]:
+        """What each source is asked for first, the largest share first."""
+        named = ((routes[number], total) for number, total in self._by_route.items())
+        for route, total in sorted(named, key=lambda item: (-item[1].bytes, -item[1].files, item[0])):
+            yield Share(*route, total.files, total.bytes)
 
 
-def _write_skips(body: Spool, skips: Iterable[Skip]) -> Iterator[Lines]:
-    for chunk in _chunks(sorted(skips, key=attrgetter("path", "dataset"))):
-        start = body.size
-        for skip in chunk:
-            body.put(line(asdict(skip)))
-        yield Lines(start, body.size - start, len(chunk))
-
-
-def _write_present(body: Spool, present: Mapping[str, str]) -> Iterator[Lines]:
-    """Write many a line: most files are present most of the time, and a line each would cost more than the look."""
-    for chunk in _chunks(present.items()):
-        start = body.put(line(dict(chunk)))
-        yield Lines(start, body.size - start, len(chunk))
-
-
-def _total(entries: Collection[_Entry]) -> Total:
-    unknown = sum(entry.size is None for entry in entries)
-    return Total(len(entries), sum(entry.size or 0 for entry in entries), unknown)
-
-
-def _span(entries: Iterable[_Entry]) -> tuple[str, str, str]:
+def _span(entries: Iterable[Entry]) -> tuple[str, str, str]:
     """The labs of some files' sessions, and the first and last day."""
-    places = [place for entry in entries if (place := place_of(entry.path))]
+    folders = {entry.path.rpartition("/")[0] for entry in entries}
+    places = [place for folder in folders if (place := place_of(f"{folder}/"))]
     days = [place.day for place in places]
     labs = sorted({place.lab for place in places} - {""})
     return ", ".join(labs), min(days, default=""), max(days, default="")
-
-
-def _shares(entries: Iterable[_Entry]) -> Iterator[Share]:
-    by_route = defaultdict(list)
-    for entry in entries:
-        by_route[entry.route].append(entry)
-    totals = ((route, _total(members)) for route, members in by_route.items())
-    for route, total in sorted(totals, key=lambda item: (-item[1].bytes, -item[1].files, item[0])):
-        yield Share(*route, total.files, total.bytes)
 
 
 def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:

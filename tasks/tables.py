@@ -18,7 +18,6 @@ from tasks.catalogue import aggregates, check_values, records_of
 from tasks.choice import Candidate, chosen, ignore
 from tasks.model import Dataset, FileRecord
 from tasks.pages import MOST_IDS, complete, id_in, row_key
-from tasks.sessions import batches
 from tasks.sources import protocols
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from tasks.model import Json, Skip
     from tasks.pages import Pages
     from tasks.selection import Selection
-    from tasks.sessions import Session
     from tasks.table_rows import Row, Tables
 
 #: How the repositories are named that the tables know.
@@ -39,8 +37,6 @@ _ONLY_ALYX = {
     "dataset_types": "the tables do not hold dataset types",
     "public_only": "the tables do not say which tags are public",
 }
-#: Rows that are held at a time.
-_ROWS = 100_000
 
 
 def datasets(
@@ -65,7 +61,7 @@ def datasets(
     """
     check_values(selection, alyx)
     places = _Places(repositories)
-    groups = (map(places.candidate, rows) for rows in _sessionwise(selection, tables))
+    groups = map(places.candidates, tables.rows(lambda session: session.matches(selection)))
     aside = () if selection.of_sessions else (aggregates(selection, alyx),)
     asked = selection.model_copy(update={"tags": []})  # that is what the tables hold, and all of it
     in_tables = chain.from_iterable(chosen(group, asked, left_out) for group in groups)
@@ -110,13 +106,6 @@ def _is_used(repository: Json, selection: Selection, configured: Collection[str]
     return name not in avoid and (not use or name in use) and not ways.isdisjoint(selection.protocols)
 
 
-def _sessionwise(selection: Selection, tables: Tables) -> Iterator[list[Row]]:
-    """The rows of each session that is meant; the file is read once for sessions that have about `_ROWS` rows."""
-    found = (session for session in tables.sessions() if session.matches(selection))
-    for some in batches(found, max(1, _ROWS * tables.session_count // max(tables.dataset_count, 1))):
-        yield from tables.rows({session.id: session for session in some})
-
-
 class _Places:
     """Where the convention puts a dataset: below the root, and on the repositories of its lab."""
 
@@ -124,29 +113,32 @@ class _Places:
         self._repositories = frozenset(repositories)
         self._of_lab = cache(self._conventional)
 
-    def candidate(self, row: Row) -> Candidate:
-        """Return a row with what a selection looks at; without file records where the convention does not hold."""
-        session = row.session
-        relative = f"{_session_path(session)}/{row.path}"
-        names = self._of_lab(session.lab) if row.exists else ()
-        dataset = Dataset(
-            id=row.id.lower(),
-            session=session.id.lower(),
-            lab=session.lab or None,
-            path=f"{session.lab}/Subjects/{relative}" if session.lab else relative,
-            size=row.size,
-            digest=row.digest,
-            revision=row.revision,
-            records=tuple(FileRecord(name, relative, None) for name in names),
-        )
-        return Candidate(dataset, row.name, row.collection, qc=row.qc, default=row.default)
+    def candidates(self, rows: list[Row]) -> Iterator[Candidate]:
+        """Yield the rows of one session with what a selection looks at."""
+        session = rows[0].session
+        folder = f"{session.subject}/{session.day}/{session.number:03d}"
+        names = self._of_lab(session.lab)
+        for row in rows:
+            dataset = _dataset(row, f"{folder}/{row.path}", names)
+            yield Candidate(dataset, row.name, row.collection, qc=row.qc, default=row.default)
 
     def _conventional(self, lab: str) -> tuple[str, ...]:
         return tuple(name for known in _KNOWN if (name := f"{known}_{lab}") in self._repositories)
 
 
-def _session_path(session: Session) -> str:
-    return f"{session.subject}/{session.day}/{session.number:03d}"
+def _dataset(row: Row, relative: str, names: tuple[str, ...]) -> Dataset:
+    """A row with the file records that it has by convention; without any where the convention does not hold."""
+    lab = row.session.lab
+    return Dataset(
+        id=row.id.lower(),
+        session=row.session.id.lower(),
+        lab=lab or None,
+        path=f"{lab}/Subjects/{relative}" if lab else relative,
+        size=row.size,
+        digest=row.digest,
+        revision=row.revision,
+        records=tuple(FileRecord(name, relative, None) for name in names) if row.exists else (),
+    )
 
 
 def _completed(found: Iterable[Dataset], alyx: Pages) -> Iterator[Dataset]:

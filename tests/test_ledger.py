@@ -99,7 +99,7 @@ def test_failures_in_a_row_are_counted_from_the_first(ledger, clock):
 
 def test_what_a_plan_found_present_is_no_failure_any_more(ledger):
     ledger.record([published(), failed(), published("lab/b.npy"), failed("lab/c.npy")])
-    ledger.confirm({"id": "lab/a.npy", "other": "lab/b.npy"})
+    ledger.confirm({"id": "lab/a.npy", "other": "lab/b.npy"}.items())
     assert ledger.counts() == {State.PRESENT: 1, State.PUBLISHED: 1, State.FAILED: 1}
     assert ledger.known().keys() == {"lab/a.npy", "lab/b.npy"}
 

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.batching import BATCH_BYTES, BATCH_FILES, MOST_BATCHES, SIDE_BY_SIDE
 from tasks.clients.tree import OURS
 from tasks.clients.verdicts import DownloadError, error
 from tasks.model import Dataset, Failure, FileRecord, Proof, Skip
 from tasks.planfile import Plan, Share, Space, Total, plans, prune_plans, read_batch
-from tasks.planning import BATCH_BYTES, BATCH_FILES, MOST_BATCHES, SIDE_BY_SIDE, Standing, make_plan, standing
+from tasks.planning import Standing, make_plan, standing
 from tasks.sources import Router
 
 MD5, OTHER_MD5, SHA1 = "a" * 32, "b" * 32, "c" * 40
@@ -112,7 +113,7 @@ def test_what_is_proven_and_unchanged_needs_no_source_and_makes_no_work():
     proven = {"lab/a.npy": Proof(3, MD5, 7)}
     plan = plan_of(dataset(on=()), proofs=proven, disk={"lab/a.npy": (3, 7)})
     assert plan.present == Total(1, 3)
-    assert plan.present_files == {"id-1": "lab/a.npy"}
+    assert dict(plan.present_files()) == {"id-1": "lab/a.npy"}
     assert (plan.batches, plan.skipped, plan.space.adds) == ((), 0, 0)
 
 
@@ -317,7 +318,7 @@ def test_a_plan_survives_the_disk(tmp_path_factory, names, hostile):
     loaded = Plan.load(path)
     assert loaded == plan
     assert list(loaded.skips()) == list(plan.skips())
-    assert loaded.present_files == plan.present_files
+    assert dict(loaded.present_files()) == dict(plan.present_files())
     for number in range(len(plan.batches)):
         assert read_batch(path, number) == loaded.transfers(number) == plan.transfers(number)
 
@@ -406,7 +407,7 @@ def test_old_plans_are_pruned_and_new_ones_kept(tmp_path):
 
 
 def test_the_lines_of_a_large_plan_do_not_lie_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.planfile._IN_MEMORY", 100)
+    monkeypatch.setattr("tasks.spool._IN_MEMORY", 100)
     plan = plan_of(*(dataset(f"lab/{i:04}.npy", i, uuid=str(i)) for i in range(50)), root=tmp_path)
     assert Plan.load(plan.save()) == plan
     assert len(all_transfers(plan)) == 50

@@ -86,8 +86,7 @@ def test_nan_is_no_revision(tmp_path: Path) -> None:
 
 def test_rows_are_grouped_by_session_whatever_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The revisions of a dataset lie far from one another, and the file is read in many parts."""
-    monkeypatch.setattr("tasks.table_rows._PART", 2)
-    monkeypatch.setattr("tasks.tables._ROWS", 4)
+    monkeypatch.setattr("tasks.table_rows._ROWS", 2)
     sessions = [{"id": str(one), **SESSION, "number": n} for n, one in enumerate((EID, OTHER))]
     rows = [
         {**ROW, "eid": str(eid), "id": str(uuids.UUID(int=number * 10 + n, version=4)),

@@ -1,0 +1,63 @@
+"""Lines of JSON in the making: in memory while they are few, in a nameless temporary file beyond."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import orjson
+
+from tasks.clients.verdicts import os_error
+
+if TYPE_CHECKING:
+    from tasks.model import Json, Skip, Transfer
+
+_IN_MEMORY = 1 << 20
+
+
+class Spool:
+    """Lines that are appended, and read at any place."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  (it lives as long as its plan)
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def put(self, row: bytes) -> int:
+        """Append a row, and return where it begins.
+
+        Raises:
+            DownloadError: `disk-full` and the like, for the folder of temporary files.
+        """
+        try:
+            if self._file.tell() != self.size:  # a needless seek would flush the buffer
+                self._file.seek(self.size)
+            self._file.write(row)
+        except OSError as failure:
+            raise os_error(failure, tempfile.gettempdir()) from failure
+        self._digest.update(row)
+        self.size += len(row)
+        return self.size - len(row)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return some bytes."""
+        self._file.seek(offset)
+        return self._file.read(length)
+
+    def name(self, root: str) -> str:
+        """Name the content, together with where it goes."""
+        digest = self._digest.copy()
+        digest.update(os.fsencode(root))
+        return digest.hexdigest()[:16]
+
+
+def line(row: Json | Transfer | Skip) -> bytes:
+    """Return a row as one line; halves of characters, which are no text, are kept as escapes."""
+    try:
+        return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:
+        return json.dumps(row, separators=(",", ":"), default=asdict).encode() + b"\n"
