@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.download import download
@@ -19,7 +20,6 @@ from tasks.settings import AlyxSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from prefect.client.schemas.objects import State as PrefectState
 
