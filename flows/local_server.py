@@ -186,7 +186,7 @@ def _launch(say: Callable[[str], None]) -> LocalServer:
     port, log = _free_port(), _state_file().with_suffix(".log")
     url = f"http://127.0.0.1:{port}/api"
     say(f"Starting a local Prefect server at {url.removesuffix('/api')} (the first start takes up to a minute) ...")
-    with log.open("ab") as output:
+    with open(log, "ab", opener=_private) as output:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         process = subprocess.Popen(  # noqa: S603  (our own interpreter, our own words)
             command,
@@ -205,6 +205,11 @@ def _launch(say: Callable[[str], None]) -> LocalServer:
         raise error("prefect-server", f"What it said is in {log}.")
     say(f"The local Prefect server runs at {server.ui}; `prefect-alyx demo --stop` ends it.")
     return server
+
+
+def _private(path: str, flags: int) -> int:
+    """Open for this user alone: a server's log may hold what was sent to it."""
+    return os.open(path, flags, 0o600)
 
 
 def _answers(server: LocalServer, seconds: float) -> bool:

@@ -12,7 +12,7 @@ import click
 from tasks.alyx import AlyxClient
 from tasks.clients import client_class, one_files, protocol_name, store
 from tasks.clients.verdicts import DownloadError, Verdict, error
-from tasks.credentials import Credentials, base_url
+from tasks.credentials import Credentials, base_url, secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -101,7 +101,7 @@ def _alyx_login(fields: Fields) -> Credentials:
         step = "Run `prefect-alyx setup alyx` at a terminal, or give --set NAME=VALUE; the password as ALYX_PASSWORD."
         reason = f"The login to Alyx misses {', '.join(missing)}."
         raise DownloadError(Verdict.STOP_RUN, reason, step, code="not-configured")
-    return Credentials(base_url(url), user, password)
+    return Credentials(base_url(url), user, secret(password))
 
 
 def _environment() -> Fields:

@@ -16,7 +16,7 @@ from tasks.clients.one_files import same_server
 from tasks.clients.seams import Pace
 from tasks.clients.verdicts import DownloadError, Verdict, alyx_answer, error, printable, retry_after
 from tasks.credentials import Credentials, base_url, credentials_from
-from tasks.exchange import Answer, Limits, TokenAuth, exchange, new_session
+from tasks.exchange import Answer, Limits, PasswordAuth, TokenAuth, exchange, new_session
 from tasks.login import Login
 from tasks.pages import PAGE_ROWS, Page, check_filters, complete
 from tasks.throttle import Throttle, shared_file
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import requests
+    from requests.auth import AuthBase
 
 Json = dict[str, Any]
 
@@ -139,11 +140,11 @@ class AlyxClient:
         """
         token = self._login.token()
         try:
-            return self._repeated(method, path, token, params=query, json=data)
+            return self._repeated(method, path, TokenAuth(token), params=query, json=data)
         except DownloadError as failure:
             if failure.code != "alyx-token" or not self._login.renewed(token):
                 raise
-        return self._repeated(method, path, self._login.token(), params=query, json=data)
+        return self._repeated(method, path, TokenAuth(self._login.token()), params=query, json=data)
 
     def login(self) -> None:
         """Log in anew with user name and password; where ONE stored the old token, it gets the new one.
@@ -155,17 +156,19 @@ class AlyxClient:
 
     def authorisation(self, url: str) -> tuple[str, ...]:
         """Return the header lines that open a URL: the token on this very server, none on any other."""
-        return (f"Authorization: Token {self._login.token()}",) if same_server(url, self._url) else ()
+        return (
+            (f"Authorization: Token {self._login.token().get_secret_value()}",) if same_server(url, self._url) else ()
+        )
 
-    def _ask_token(self, form: dict[str, str]) -> Any:
-        return self._repeated("POST", "/auth-token", "", data=form)
+    def _ask_token(self, login: PasswordAuth) -> Any:
+        return self._repeated("POST", "/auth-token", login)
 
-    def _repeated(self, method: str, path: str, token: str, **request: Any) -> Any:
+    def _repeated(self, method: str, path: str, login: AuthBase, **request: Any) -> Any:
         until = self._pace.monotonic() + self._limits.total_seconds
         attempt = 1
         while True:
             try:
-                return self._once(method, path, token, until, request)
+                return self._once(method, path, login, until, request)
             except DownloadError as failure:
                 if attempt >= self._limits.attempts or not _may_repeat(method, path, failure):
                     raise
@@ -181,7 +184,7 @@ class AlyxClient:
         _log.warning("%s Attempt %d follows in %.1f s.", failure.reason, attempt + 1, seconds)
         self._pace.wait(seconds)
 
-    def _once(self, method: str, path: str, token: str, until: float, request: dict[str, Any]) -> Any:
+    def _once(self, method: str, path: str, login: AuthBase, until: float, request: dict[str, Any]) -> Any:
         self._throttle.take()
         answer = exchange(
             self._session,
@@ -190,7 +193,7 @@ class AlyxClient:
             limits=self._limits,
             pace=self._pace,
             seconds=until - self._pace.monotonic(),
-            auth=TokenAuth(token),
+            auth=login,
             **request,
         )
         self._follow_upgrade(answer)

@@ -56,8 +56,8 @@ class AlyxCredentials(Block):
         Raises:
             DownloadError: `alyx-url` or `alyx-token`, where a field cannot be used.
         """
-        password, token = self.password.get_secret_value(), self.token.get_secret_value()
-        return Credentials(base_url(self.url), self.user, password, token, origin="a block on the Prefect server")
+        origin = "a block on the Prefect server"
+        return Credentials(base_url(self.url), self.user, self.password, self.token, origin)
 
     def client(self) -> AlyxClient:
         """Return a client that logs in with it; nothing is sent before its first request."""
@@ -70,8 +70,10 @@ class AlyxCredentials(Block):
         if environment.get("ALYX_PASSWORD") or environment.get("ALYX_TOKEN"):
             return
         login = self.credentials()
-        values = {"ALYX_LOGIN": login.user, "ALYX_PASSWORD": login.password, "ALYX_TOKEN": login.token}
-        environment.update({name: value for name, value in values.items() if value})
+        secrets = {"ALYX_PASSWORD": login.password, "ALYX_TOKEN": login.token}
+        environment.update({name: value.get_secret_value() for name, value in secrets.items() if value})
+        if login.user:
+            environment["ALYX_LOGIN"] = login.user
         environment.setdefault("ALYX_URL", login.url)
 
 

@@ -8,11 +8,25 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from pydantic import SecretStr
+
 from tasks.clients import one_files
 from tasks.clients.verdicts import error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+
+_NOTHING = SecretStr("")
+
+
+def secret(text: str | SecretStr) -> SecretStr:
+    """Wrap a text that is not to be shown; one that is wrapped already stays as it is."""
+    return text if isinstance(text, SecretStr) else SecretStr(text)
+
+
+def _is_one_word(text: SecretStr) -> bool:
+    return all(char.isprintable() and char.isascii() and char != " " for char in text.get_secret_value())
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +35,24 @@ class Credentials:
 
     Attributes:
         url: Scheme and host of Alyx, no slash at the end.
+        password: A secret, so that it shows in no message, log or report of a crash; a plain text is wrapped at once.
+        token: As the password.
         origin: Where the login was found, or where it was looked for; for messages.
         keep: Stores a newer token; where ONE stores the old one.
     """
 
     url: str
     user: str = ""
-    password: str = field(default="", repr=False)
-    token: str = field(default="", repr=False)
+    password: SecretStr = _NOTHING
+    token: SecretStr = _NOTHING
     origin: str = "the arguments"
     keep: Callable[[str], None] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("password", "token"):
+            object.__setattr__(self, name, secret(getattr(self, name)))
         # A header with such a character is refused by requests in words that quote the token.
-        if not all(character.isprintable() and character.isascii() and character != " " for character in self.token):
+        if not _is_one_word(self.token):
             raise error("alyx-token", f"It holds a space or another character that no token has ({self.origin}).")
 
 
@@ -58,7 +76,7 @@ def credentials_from(
     found = base_url(url or environment.get("ALYX_URL") or one_files.default_host() or "")
     named = user or _own(environment, found).get("ALYX_LOGIN", "")
     candidates = (
-        Credentials(found, named, password, token),
+        Credentials(found, named, secret(password), secret(token)),
         *_from_environment(environment, found, user),
         *_from_one(found, named),
     )
@@ -98,8 +116,8 @@ def _from_environment(environment: Mapping[str, str], url: str, user: str) -> It
     own = _own(environment, url)
     name = own.get("ALYX_LOGIN", "")
     if not user or user == name:
-        token = own.get("ALYX_TOKEN", "").strip()
-        yield Credentials(url, name, own.get("ALYX_PASSWORD", ""), token, origin="the environment")
+        token = secret(own.get("ALYX_TOKEN", "").strip())
+        yield Credentials(url, name, secret(own.get("ALYX_PASSWORD", "")), token, origin="the environment")
 
 
 def _from_one(url: str, user: str) -> Iterator[Credentials]:
@@ -109,4 +127,4 @@ def _from_one(url: str, user: str) -> Iterator[Credentials]:
     password = (params.get("ALYX_PWD") or "") if name == login else ""
     token = one_files.token(url, name) or ""
     keep = partial(one_files.save_token, url, name) if token else None
-    yield Credentials(url, name, password, token, f"ONE's files for {url}", keep)
+    yield Credentials(url, name, secret(password), secret(token), f"ONE's files for {url}", keep)

@@ -19,6 +19,8 @@ from tasks.clients.verdicts import alyx_unreachable, error
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic import SecretStr
+
     from tasks.clients.seams import Pace
 
 _MOST_REDIRECTS = 5
@@ -78,13 +80,26 @@ class Answer:
 class TokenAuth(AuthBase):
     """Sends the token, or nothing at all; given for every request, or requests would take a login from ~/.netrc."""
 
-    def __init__(self, token: str = "") -> None:
+    def __init__(self, token: SecretStr | None = None) -> None:
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the header on."""
         if self._token:
-            request.headers["Authorization"] = f"Token {self._token}"
+            request.headers["Authorization"] = f"Token {self._token.get_secret_value()}"
+        return request
+
+
+class PasswordAuth(AuthBase):
+    """Sends the form of a login; the password is a secret until the request is on its way."""
+
+    def __init__(self, user: str, password: SecretStr) -> None:
+        self._user = user
+        self._password = password
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Fill the form in."""
+        request.prepare_body({"username": self._user, "password": self._password.get_secret_value()}, None)
         return request
 
 
@@ -125,7 +140,8 @@ def exchange(
     try:
         return bounded(call, pace, seconds)
     except (OSError, HTTPError) as failure:
-        raise alyx_unreachable(failure, request=f"{method} {url}") from failure
+        # Not `from failure`: the frames of requests hold header and form, and a report of a crash shows frames.
+        raise alyx_unreachable(failure, request=f"{method} {url}") from None
 
 
 def _followed(session: requests.Session, method: str, url: str, limits: Limits, request: dict[str, Any]) -> Answer:

@@ -1,4 +1,4 @@
-"""Looks at what this machine has: ONE's files, the root, the ledger. Nothing is changed."""
+"""Looks at what this machine has: ONE's files, the root, the ledger. Nothing is changed but modes of ONE's files."""
 
 from __future__ import annotations
 
@@ -40,11 +40,15 @@ def one_files() -> Iterator[Finding]:
 
 def _one_file(path: Path) -> Finding:
     with as_download_error():
-        shared_json.read(path)
+        before = stat.S_IMODE(path.stat().st_mode)
+        shared_json.read(path)  # which closes it to others, where this user may
         mode = stat.S_IMODE(path.stat().st_mode)
     if mode & _OTHERS:
         step = f"It may hold secrets: chmod 600 {path}"
         return Finding("note", str(path), f"others may read it (mode {mode:04o})", step)
+    if before & _OTHERS:
+        step = "Renew what is secret in it, where others have accounts on this machine."
+        return Finding("note", str(path), f"others could read it (mode {before:04o}); it is private now", step)
     return Finding("ok", str(path), f"readable, and private (mode {mode:04o})")
 
 

@@ -6,7 +6,10 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from tasks.clients.verdicts import DownloadError, error
+from tasks.exchange import PasswordAuth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,17 +24,17 @@ class Login:
 
     Args:
         credentials: What is known at first.
-        ask: Posts a form to Alyx's `/auth-token` and returns its answer.
+        ask: Sends a login to Alyx's `/auth-token` and returns its answer.
     """
 
-    def __init__(self, credentials: Credentials, ask: Callable[[dict[str, str]], Any]) -> None:
+    def __init__(self, credentials: Credentials, ask: Callable[[PasswordAuth], Any]) -> None:
         self._credentials = credentials
         self._ask = ask
         self._token = credentials.token
         self._lock = threading.Lock()
 
-    def token(self) -> str:
-        """Return the token; "" where nothing is known to get one with: Alyx then says itself whether it wants one.
+    def token(self) -> SecretStr:
+        """Return the token; an empty one where nothing is known to get one with: Alyx says itself whether it wants one.
 
         Raises:
             DownloadError: `alyx-login`, `alyx-url`, or another `alyx-...` row.
@@ -41,7 +44,7 @@ class Login:
                 self._renew()
             return self._token
 
-    def renewed(self, stale: str) -> bool:
+    def renewed(self, stale: SecretStr) -> bool:
         """Have another token than `stale`, unless there is no password to get one with.
 
         Raises:
@@ -65,20 +68,25 @@ class Login:
 
     def _renew(self) -> None:
         try:
-            answer = self._ask({"username": self._credentials.user, "password": self._credentials.password})
+            token = _token_in(self._ask(PasswordAuth(self._credentials.user, self._credentials.password)))
         except DownloadError as failure:
             if failure.code == "alyx-not-found":
                 raise error("alyx-url", f"{self._credentials.url} has no /auth-token.") from failure
             raise
-        if not isinstance(answer, dict) or not answer.get("token"):
+        if not token:
             raise error("alyx-url", f"{self._credentials.url}/auth-token answers without a token.")
-        self._token = answer["token"]
+        self._token = token
         self._keep()
 
     def _keep(self) -> None:
         if not self._credentials.keep:
             return
         try:
-            self._credentials.keep(self._token)
+            self._credentials.keep(self._token.get_secret_value())
         except (OSError, DownloadError) as failure:
             _log.warning("The new token is not stored for ONE: %s", failure)
+
+
+def _token_in(answer: object) -> SecretStr:
+    found = answer.get("token") if isinstance(answer, dict) else None
+    return SecretStr(found if isinstance(found, str) else "")

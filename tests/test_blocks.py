@@ -28,7 +28,11 @@ def block(**fields):
 
 def test_a_login_is_what_the_client_takes():
     login = block().credentials()
-    assert (login.url, login.user, login.password) == ("https://alyx.example.org", "alice", "of-no-value")
+    assert (login.url, login.user, login.password.get_secret_value()) == (
+        "https://alyx.example.org",
+        "alice",
+        "of-no-value",
+    )
     assert block().client().url == "https://alyx.example.org"
 
 
@@ -41,7 +45,11 @@ def test_it_becomes_the_login_of_the_process(home):
     environment = {}
     block().enter(environment)
     login = credentials_from(environment)
-    assert (login.url, login.user, login.password) == ("https://alyx.example.org", "alice", "of-no-value")
+    assert (login.url, login.user, login.password.get_secret_value()) == (
+        "https://alyx.example.org",
+        "alice",
+        "of-no-value",
+    )
 
 
 def test_the_environment_goes_before_a_block():

@@ -239,7 +239,8 @@ def test_a_params_store_that_others_may_read(full):
     store.path().chmod(0o644)
     found = {one.subject: one for one in local_checks.one_files()}
     assert found[str(store.path())].mark == "note"
-    assert f"chmod 600 {store.path()}" in found[str(store.path())].next_step
+    assert "it is private now" in found[str(store.path())].text
+    assert stat.S_IMODE(store.path().stat().st_mode) == 0o600
 
 
 def test_a_corrupt_params_store(full, tmp_path):

@@ -149,7 +149,11 @@ def test_the_stored_token_is_all_that_the_next_command_needs(lab, monkeypatch):
     log_in(lab, monkeypatch)
     monkeypatch.delenv("ALYX_PASSWORD")
     alyx = AlyxClient()
-    assert (alyx.url, alyx.credentials.user, alyx.credentials.password) == (lab.urls["alyx"], USER, "")
+    assert (alyx.url, alyx.credentials.user, alyx.credentials.password.get_secret_value()) == (
+        lab.urls["alyx"],
+        USER,
+        "",
+    )
     assert alyx.rest("labs", "list")
 
 

@@ -10,7 +10,8 @@ import trustme
 
 from tasks.clients import DownloadError, WireOptions, client_for
 from tasks.clients.aws import AwsClient
-from tasks.clients.globus.service import GlobusService, no_retries, transport
+from tasks.clients.globus.asking import no_retries, transport
+from tasks.clients.globus.service import GlobusService
 from tasks.clients.kachery.address import KacheryAddress
 from tasks.clients.kachery.gateway import Gateways, NewGateway
 from tests.loopback import Reply, answering, client_of, serve

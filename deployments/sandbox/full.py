@@ -89,4 +89,5 @@ class FullLab:
         params = {"globus": {"default": profile}, "kachary": {"default": kachery}}
         store.write_text(json.dumps(params, indent=4))
         store.chmod(0o600)
+        store.chmod(0o600)
         return {**variables, "NO_PROXY": "127.0.0.1,localhost"}

@@ -170,6 +170,7 @@ class Lab:
         caches = {"CLIENT_MAP": {key: str(cache)}, "DEFAULT": key}
         for name, fields in ((f".{key}", server), (".caches", caches)):
             (directory / name).write_text(json.dumps(fields, indent=4))
+            (directory / name).chmod(0o600)
 
     @property
     def users(self) -> dict[str, str]:

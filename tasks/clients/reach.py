@@ -19,7 +19,9 @@ import pycurl
 from tasks.clients.verdicts import error
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
+
+    from tasks.clients.wire import Request
 
     IP = IPv4Address | IPv6Address
 
@@ -78,16 +80,22 @@ class Guard:
         return self.host in self.allowed or any(map(partial(_holds, found), self.allowed)) or found in _proxies()
 
 
-def require_plain(where: str, lines: Iterable[str], login: Iterable[str]) -> None:
-    """Refuse what would end a header line and begin another, or what no URL holds; the text itself may be secret.
+def guarded(request: Request, allowed: Collection[str]) -> Guard:
+    """What opens a request's connections.
 
     Raises:
-        DownloadError: `bad-request`, or `bad-params` for a login.
+        DownloadError: `bad-request` for what no request may hold; `address-refused`.
     """
-    if not all(line.isascii() and line.isprintable() for line in lines):
-        raise error("bad-request", f"{where!a}: the address or a header holds a character that none may hold.")
-    if any("\0" in word for word in login):
-        raise error("bad-params", f"The login for {where!a} holds a NUL character.")
+    guard = Guard(request.url, allowed)
+    if not request.is_plain():
+        raise error("bad-request", f"{guard.host!a}: address, a header or the login holds a character that none may.")
+    guard.check_name()
+    return guard
+
+
+def is_plain(*lines: str) -> bool:
+    """Whether texts may stand in a request: nothing in them ends a header line and begins another."""
+    return all(line.isascii() and line.isprintable() for line in lines)
 
 
 def host_name(url: str) -> str:

@@ -8,7 +8,9 @@ whole file, in its own format.
 from __future__ import annotations
 
 import json
+import logging
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Json = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 #: Seconds to wait for the lock; longer than a refresh of a token takes.
 LOCK_SECONDS = 60.0
@@ -53,7 +58,7 @@ def read(path: Path) -> Json | None:
     for pause in (0.0, *_REREADS):
         time.sleep(pause)
         try:
-            content, fault = _parse(path.read_bytes())
+            content, fault = _parse(_read_private(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
         if content is not None:
@@ -141,6 +146,17 @@ def as_download_error() -> Iterator[None]:
         yield
     except (OSError, ValueError, TypeError) as failure:
         raise params_error(failure) from failure
+
+
+def _read_private(path: Path) -> bytes:
+    """Read a file, and close it to others where it is open to them, as ONE leaves its own: it may hold secrets."""
+    with path.open("rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if sys.platform != "win32" and mode & _OTHERS:
+            with suppress(OSError):  # somebody else's file, or a file system without modes
+                os.fchmod(file.fileno(), stat.S_IMODE(mode) & ~_OTHERS)
+                _log.warning("%s could be read by others (mode %04o), and cannot any more.", path, stat.S_IMODE(mode))
+        return file.read()
 
 
 def _parse(data: bytes) -> tuple[Json | None, str]:

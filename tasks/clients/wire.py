@@ -19,7 +19,7 @@ import pycurl
 from tasks.clients.authorities import trusted_authorities
 from tasks.clients.metered import METERED_BYTES, UNHURRIED_SECONDS, metered
 from tasks.clients.patience import HOLDS, Budget, Holds
-from tasks.clients.reach import Guard, require_plain
+from tasks.clients.reach import Guard, guarded, is_plain
 from tasks.clients.verdicts import DownloadError, curl_error, error
 
 if TYPE_CHECKING:
@@ -98,6 +98,12 @@ class Request:
     sign: str = ""
     temporary: bool = False
 
+    def is_plain(self) -> bool:
+        """Whether nothing in it would end a header line and begin another."""
+        secret = self.password.get_secret_value() if self.password else ""
+        signer = self.user if self.sign else ""
+        return "\0" not in self.user + secret and is_plain(self.url, signer, *self.headers)
+
 
 class Wire:
     """Connections of one client, shared by its threads.
@@ -128,7 +134,7 @@ class Wire:
             DownloadError: no answer came.
         """
         handle, body = self._new_handle(), bytearray()
-        guard = self._guard(request)
+        guard = guarded(request, self.options.allow_hosts)
         try:
             self._address(handle, request, self.options.connect_seconds + self.options.stall_seconds)
             handle.setopt(pycurl.OPENSOCKETFUNCTION, guard.open)
@@ -153,7 +159,7 @@ class Wire:
             DownloadError: unless the answer was accepted to its end.
         """
         handle = self._borrow()
-        watch, guard = _Watch(self.pace, self.options.stall_seconds), self._guard(request)
+        watch, guard = _Watch(self.pace, self.options.stall_seconds), guarded(request, self.options.allow_hosts)
         try:
             self._address(handle, request, budget.seconds_left(), headers)
             handle.setopt(pycurl.OPENSOCKETFUNCTION, guard.open)
@@ -169,15 +175,6 @@ class Wire:
         finally:
             self._handles.append(handle)
         answer.finish()
-
-    def _guard(self, request: Request) -> Guard:
-        """What opens a request's connections; refuses what is no plain address from the beginning."""
-        password = request.password.get_secret_value() if request.password else ""
-        lines = (request.url, *request.headers, *((request.user,) if request.sign else ()))
-        require_plain(host_of(request), lines, (request.user, password))
-        guard = Guard(request.url, self.options.allow_hosts)
-        guard.check_name()
-        return guard
 
     def _borrow(self) -> pycurl.Curl:
         try:
@@ -217,8 +214,8 @@ class Wire:
         handle.setopt(pycurl.URL, request.url)
         handle.unsetopt(pycurl.HTTPHEADER)  # an empty list would leave the last request's lines there
         handle.setopt(pycurl.HTTPHEADER, [*request.headers, *headers])
-        # Nothing that is signed for one host is sent to another: libcurl holds back logins, but no S3 session token.
-        handle.setopt(pycurl.FOLLOWLOCATION, 0 if request.sign else 1)
+        # libcurl holds back logins where a redirect leads to another host, but no session token of S3.
+        handle.setopt(pycurl.FOLLOWLOCATION, 0 if request.sign and request.headers else 1)
         handle.setopt(pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTPS if secure else _HTTP)
         handle.setopt(pycurl.TIMEOUT_MS, math.ceil(seconds * 1000))
         if request.sign:

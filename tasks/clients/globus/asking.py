@@ -74,7 +74,8 @@ def answer_of(what: str, call: Callable[[], T], pace: Pace) -> T:
     except TimeoutError as failure:
         raise error("connect-timeout", f"Globus, {what}: no answer within {CALL_SECONDS:.0f} s.") from failure
     except globus_sdk.GlobusError as failure:
-        raise verdict_on(failure, what, pace.now()) from failure
+        # Not `from failure`: frames below hold tokens, and a report of a crash shows frames.
+        raise verdict_on(failure, what, pace.now()) from None
 
 
 def verdict_on(failure: globus_sdk.GlobusError, what: str, now: float) -> DownloadError:

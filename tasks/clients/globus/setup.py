@@ -63,7 +63,7 @@ def log_out(profile: str) -> None:
             if fields.get(name):
                 client.oauth2_revoke_token(fields[name])
     except globus_sdk.GlobusError as failure:
-        raise verdict_on(failure, "revoking the tokens", 0.0) from failure
+        raise verdict_on(failure, "revoking the tokens", 0.0) from None
     # ONE computes with the expiry: a null there would make it fail.
     store.merge_profile(PROTOCOL, profile, {"refresh_token": None, "access_token": None, "expires_at_seconds": 0})
 
@@ -106,7 +106,7 @@ def _log_in(fields: Json, profile: str) -> Json:
     try:
         return token_fields(client.oauth2_exchange_code_for_tokens(code), profile)
     except globus_sdk.GlobusError as failure:
-        raise verdict_on(failure, "the code", 0.0) from failure
+        raise verdict_on(failure, "the code", 0.0) from None
 
 
 def _at_terminal() -> bool:
