@@ -35,7 +35,7 @@ def _run_name() -> str:
 
 @flow(name="download", flow_run_name=_run_name, task_runner=batch_runner(), persist_result=False)
 def download(
-    selection: Selection | None = None, root: Path | None = None, plan: Path | None = None
+    selection: Selection | None = None, root: Path | None = None, plan: Path | None = None, ledger_run: str = ""
 ) -> PrefectState[Fetched]:
     """Bring the files that Alyx registers for a selection to this disk, each proven byte for byte.
 
@@ -43,11 +43,12 @@ def download(
         selection: Which datasets.
         root: Where the files go; by default the setting, then ONE's cache directory.
         plan: A saved plan instead of a selection; the run does exactly what it says.
+        ledger_run: The run of the ledger that this one continues, as a shard does; by default its own.
     """
     use_blocks(AlyxSettings.read())
     frozen = Plan.load(plan) if plan else plan_download(selection or Selection.read({}), root)
     asked: Json = selection.model_dump(mode="json") if selection else {}
-    return conclude(run_plan(frozen, plan or frozen.save(), asked))
+    return conclude(run_plan(frozen, plan or frozen.save(), asked, run_id=ledger_run))
 
 
 @task(name="plan", task_run_name="plan", persist_result=False, cache_policy=NO_CACHE)

@@ -19,6 +19,7 @@ from flows.fetched import Course, Fetched, StoppedError
 from tasks.alyx import AlyxClient
 from tasks.clients.verdicts import DownloadError
 from tasks.downloading import download_batch, finished, running
+from tasks.leases import leased
 from tasks.model import Outcome, State, Summary
 from tasks.preparing import require_place
 from tasks.progress import Progress, tolerant
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
 
     from tasks.downloading import Run
+    from tasks.leases import Lease
     from tasks.model import Json
     from tasks.planfile import Plan
 
@@ -56,7 +58,7 @@ def batch_runner() -> TaskRunner[Any]:
     return cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=AlyxSettings.read().batches_at_once))
 
 
-def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch) -> Fetched:
+def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch, run_id: str = "") -> Fetched:
     """Do what a plan says, with progress, ledger and report; when the flow run is ended, all its threads stop.
 
     Args:
@@ -64,20 +66,23 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch)
         path: Where it is saved, for the batches.
         asked: What the run was asked for, for the ledger.
         batch: The task that works on one batch.
+        run_id: The run, in the ledger; by default the flow run's own. One that was there before is continued: what it
+            settled is counted, and not done again.
 
     Raises:
         DownloadError: when the run cannot begin; single files never raise.
     """
     add_to_name(_extent(plan))
-    run_id = flow_run.get_id() or str(uuid4())
+    run_id = run_id or flow_run.get_id() or str(uuid4())
     run = running(run_id, Path(plan.root))
     try:
-        run.ledger.begin_run(run_id, asked)
-        run.ledger.confirm(plan.present_files(), run=run_id)
-        report_begin(plan)
-        progress = Progress(plan, run)
-        summary = _run_batches(run, progress, path, batch)
-        run.ledger.end_run(run_id, summary)
+        with leased(run.ledger, f"plan {plan.id}", run.pace, get_run_logger().info) as lease:
+            run.ledger.begin_run(run_id, asked)
+            run.ledger.confirm(plan.present_files(), run=run_id)
+            report_begin(plan)
+            progress = Progress(plan, run)
+            summary = _run_batches(run, progress, path, batch, lease)
+            run.ledger.end_run(run_id, summary)
         outcomes = run.ledger.outcomes(run_id)
         _tell(run, progress, summary, outcomes)
     except BaseException:
@@ -139,18 +144,18 @@ def add_to_name(more: str) -> None:
             client.update_flow_run(UUID(run_id), name=f"{flow_run.get_name()} · {more}")
 
 
-def _run_batches(run: Run, progress: Progress, path: Path, batch: Batch) -> Summary:
+def _run_batches(run: Run, progress: Progress, path: Path, batch: Batch, lease: Lease) -> Summary:
     """Submit the batches, let the progress move while they run, and add up what they say."""
     begin, plan = time.monotonic(), progress.plan
     labels = [batch_label(plan, number) for number in range(len(plan.batches))]
     futures = [batch.submit(str(path), number, run.id, label) for number, label in enumerate(labels)]
-    _follow(progress, dict(zip(futures, labels, strict=True)))
+    _follow(run, progress, dict(zip(futures, labels, strict=True)), lease)
     planned = Summary(files=plan.present.files + plan.skipped, present=plan.present.files, skipped=plan.skipped)
     return sum((_summary(future) for future in futures), planned).lasting(time.monotonic() - begin)
 
 
-def _follow(progress: Progress, futures: Mapping[PrefectFuture[Json], str]) -> None:
-    """Show how far the batches are until all of them have ended, and tell the end of each."""
+def _follow(run: Run, progress: Progress, futures: Mapping[PrefectFuture[Json], str], lease: Lease) -> None:
+    """Show how far the batches are, keep the plan leased until all of them have ended, and tell the end of each."""
     log, said = get_run_logger(), time.monotonic()
     waiting = list(futures)
     while waiting:
@@ -159,6 +164,8 @@ def _follow(progress: Progress, futures: Mapping[PrefectFuture[Json], str]) -> N
         for future in ended:
             report_batch(progress.plan, futures[future], _summary(future))
         progress.show()
+        if not lease.renew():
+            run.stop("Another worker has taken over this plan, since this one was silent for too long.")
         if waiting and time.monotonic() - said >= _LINE_SECONDS:
             said = time.monotonic()
             log.info(progress.line())

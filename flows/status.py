@@ -21,7 +21,7 @@ from tasks.clients.partials import SUFFIX
 from tasks.clients.seams import Pace, bounded
 from tasks.clients.tree import Tree
 from tasks.disk import free_bytes
-from tasks.ledger import Ledger
+from tasks.ledgers import read_ledger
 from tasks.model import State, Summary
 from tasks.preparing import REST, find_root
 from tasks.wording import coded, files, human_bytes, selection_words, wrapped
@@ -164,7 +164,7 @@ def status(root: Path | None, settings: AlyxSettings, now: datetime | None = Non
     """
     known = root or settings.root
     place = known.expanduser().absolute() if known else find_root(None, settings, AlyxClient())
-    with closing(Ledger.read_only(place)) as book:
+    with closing(read_ledger(place)) as book:
         runs, counts = book.last_runs(_MOST_RUNS), book.counts()
         resting = book.resting((now or datetime.now(UTC)) - REST)
         waiting = [Waiting(one, one.last + REST if one.path in resting else None) for one in book.failed()]

@@ -26,7 +26,7 @@ from tasks.clients.publish import publish
 from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
 from tasks.crew import Crew
-from tasks.ledger import Ledger
+from tasks.ledgers import open_ledger
 from tasks.limits import limits_of, slots
 from tasks.managed import Delivery, prune_received
 from tasks.model import Json, Outcome, State, Summary
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from prefect.tasks import Task
 
     from tasks.carrying import Arrival
+    from tasks.ledger import Ledger
     from tasks.model import Transfer
 
     #: Brings one transfer as far as it can be published, or says what became of it.
@@ -94,7 +95,7 @@ class Run:
             allow_hosts=settings.allow_hosts,
         )
         switchboard = Switchboard(records, options, pace)
-        run = cls(id, tree, Ledger.open(root), switchboard, pace, settings.connections)
+        run = cls(id, tree, open_ledger(root), switchboard, pace, settings.connections)
         run.prune(settings.partial_days * _DAY_SECONDS)
         return run
 
@@ -162,7 +163,9 @@ def _carried(run: Run, transfers: Iterable[Transfer], carry: Carry, passed: list
         except DownloadError as failure:
             if failure.code != "disk-full":
                 raise
-            unrecorded += outcomes  # there is room once all have stopped: partials give some back
+            unrecorded += outcomes
+    if unrecorded:
+        run.carrier().partials.make_room()
     yield from _recorded(run, unrecorded)
 
 

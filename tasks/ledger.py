@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import sqlalchemy as sa
@@ -11,11 +12,12 @@ import sqlalchemy as sa
 from tasks import ledger_tables as tables
 from tasks.clients.verdicts import Verdict
 from tasks.ledger_database import Database
-from tasks.ledger_tables import proofs, runs, transfers
+from tasks.ledger_tables import leases, proofs, runs, storable, transfers
 from tasks.model import Failure, Outcome, Proof, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from datetime import timedelta
     from pathlib import Path
 
     from tasks.model import Json, Summary
@@ -68,8 +70,8 @@ def _now() -> datetime:
 class Ledger:
     """The ledger of one root. Any number of threads and processes may use it at once.
 
-    Every method raises DownloadError (`ledger-locked`, `ledger-corrupt`, `disk-full`, `read-only`, `local-io`,
-    `ledger`); what was recorded before then stands, and of the call that failed nothing is recorded.
+    Every method raises DownloadError (`ledger-locked`, `ledger-away`, `ledger-corrupt`, `disk-full`, `read-only`,
+    `local-io`, `ledger`); what was recorded before then stands, and of the call that failed nothing is recorded.
     """
 
     def __init__(self, database: Database, now: Callable[[], datetime] = _now) -> None:
@@ -81,7 +83,7 @@ class Ledger:
         """Open a ledger for reading and writing; it is made where there is none.
 
         Args:
-            place: The root whose ledger it is, or the URL of a database.
+            place: The root whose ledger it is, or the URL of a database; `tasks.ledgers` knows the settings.
             patience: Seconds to wait while another process writes.
             now: Clock, in UTC.
 
@@ -135,8 +137,8 @@ class Ledger:
         """
         now = self._now()
         known = list(outcomes)
-        proven = [_fields(one, _PROOF) | {"run": run, "proven_at": now} for one in known if _is_proof(one)]
-        rows = [_transfer_row(one, run, now) for one in known]
+        proven = _ordered(_fields(one, _PROOF) | {"run": run, "proven_at": now} for one in known if _is_proof(one))
+        rows = _ordered(_transfer_row(one, run, now) for one in known)
         with self._database.writing() as connection:
             if proven:
                 connection.execute(tables.upsert_proofs(self._database.dialect), proven)
@@ -200,6 +202,29 @@ class Ledger:
         with self._database.reading() as connection:
             return {State(state): count for state, count in connection.execute(query)}
 
+    # --- who works on what
+
+    def lease(self, name: str, owner: str, duration: timedelta) -> bool:
+        """Take or renew a lease; return whether it is the owner's now. One that is over goes to whoever asks.
+
+        Clocks of machines may differ by much less than a lease lasts.
+        """
+        now = self._now()
+        row = {"name": name, "owner": owner, "until": now + duration, "now": now}
+        with self._database.writing() as connection:
+            return connection.execute(tables.take_lease(self._database.dialect), row).first() is not None
+
+    def leases(self) -> dict[str, str]:
+        """Return who has which lease now."""
+        query = sa.select(leases.c.name, leases.c.owner).where(leases.c.until > self._now())
+        with self._database.reading() as connection:
+            return {row.name: row.owner for row in connection.execute(query)}
+
+    def let_go(self, name: str, owner: str) -> None:
+        """Give a lease back; one that another has by now stays."""
+        with self._database.writing() as connection:
+            connection.execute(sa.delete(leases).where(leases.c.name == name, leases.c.owner == owner))
+
     # --- runs
 
     def begin_run(self, run: str, selection: Json) -> None:
@@ -236,7 +261,12 @@ class Ledger:
 
 
 def _list(paths: Sequence[str] | None) -> Json:
-    return {} if paths is None else {"listed": json.dumps(paths)}
+    return {} if paths is None else {"listed": json.dumps([storable(path) for path in paths])}
+
+
+def _ordered(rows: Iterable[Json]) -> list[Json]:
+    """Two writers that take rows in one order never wait for each other in a circle."""
+    return sorted(rows, key=itemgetter("path"))
 
 
 def _is_proof(outcome: Outcome) -> bool:

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from contextlib import closing, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.pool import StaticPool
 
 from tasks import ledger_tables as tables
-from tasks.clients.tree import OURS, Tree
+from tasks.clients.tree import Tree
 from tasks.clients.verdicts import error, ledger_error, os_error
+from tasks.ledger_engines import ledger_file, name_of, reader, writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-#: No WAL: its mode lies in the file, the same for all who open it, and a tree is often local to one machine and NFS to
-#: the next, where WAL's shared memory does not work. The rollback journal is right on both, and fast enough with one
-#: commit a batch. TRUNCATE with FULL makes a commit survive a power cut with the fewest syncs.
-_WRITING = ("PRAGMA journal_mode = TRUNCATE", "PRAGMA synchronous = FULL")
-#: Opened for writing all the same (see `_connect`), so that what a killed writer left half done is rolled back.
-_READING = ("PRAGMA query_only = ON",)
-
-
-def ledger_file(root: Path) -> Path:
-    """Return where a root's own ledger lies."""
-    return root / OURS / "ledger.db"
+#: Taken by whoever makes or upgrades tables on PostgreSQL, so that nobody else does meanwhile ("alyx" in ASCII).
+_ADVISORY_LOCK = 0x616C7978
 
 
 class Database:
@@ -45,38 +35,48 @@ class Database:
         """Open for reading and writing; what is not there is made."""
         if isinstance(place, Path):
             _make_private(place)
-        database = cls(_engine(place, patience, _WRITING), _name(place))
-        if database.version() is None:
-            with database.writing() as connection:
-                _create(connection)
+        database = cls(writer(place, patience), name_of(place))
+        if database.version() != tables.VERSIONS[-1]:
+            database._make()
         return database
 
     @classmethod
     def read_only(cls, place: Path | str, patience: float) -> Self:
         """Open for reading and make nothing; an empty database in memory stands in for one that is not there."""
         if not isinstance(place, Path) or _is_there(ledger_file(place)):
-            database = cls(_engine(place, patience, _READING), _name(place))
+            database = cls(reader(place, patience), name_of(place))
             if database.version() is not None:
                 return database
         engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
         with engine.begin() as connection:
             _create(connection)
-            connection.exec_driver_sql(*_READING)
-        return cls(engine, _name(place))
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+        return cls(engine, name_of(place))
 
-    def version(self) -> int | None:
+    def version(self) -> str | None:
         """Return the version of the tables, None where there are none.
 
         Raises:
             DownloadError: `ledger-newer` for one that this release does not know.
         """
         with self.reading() as connection:
-            if not sa.inspect(connection).has_table(tables.version.name):
-                return None
-            found = connection.scalar(sa.select(tables.version.c.version))
-        if found and found > tables.SCHEMA:
-            raise error("ledger-newer", f"{self.name}: its tables are version {found}, known here is {tables.SCHEMA}.")
+            found = _version(connection)
+        if found not in (None, *tables.VERSIONS):
+            raise error("ledger-newer", f"{self.name}: its tables are version {found}, known is {tables.VERSIONS[-1]}.")
         return found
+
+    def _make(self) -> None:
+        """Make the tables, or bring older ones up to date: all of it or, should it fail or be killed, nothing."""
+        with self.writing() as connection:
+            if self.dialect == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+            found = _version(connection)  # another process may have been first
+            if found is None:
+                _create(connection)
+            elif found != tables.VERSIONS[-1]:
+                from tasks.migrations import upgrade  # noqa: PLC0415  (a second of imports, once in a ledger's life)
+
+                upgrade(connection, found)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -100,10 +100,24 @@ class Database:
             raise ledger_error(failure.orig or failure, self.name) from failure
 
 
+def _version(connection: sa.Connection) -> str | None:
+    inspector = sa.inspect(connection)
+    if inspector.has_table(tables.version.name):
+        return connection.scalar(sa.select(tables.version.c.version_num))
+    if inspector.has_table(tables.first_version.name):
+        return f"{connection.scalar(sa.select(tables.first_version.c.version)) or 1:04}"
+    return None
+
+
 def _create(connection: sa.Connection) -> None:
+    """Make all tables, and for PostgreSQL the schema that is to hold them."""
+    if connection.dialect.name == "postgresql":
+        schema = connection.scalar(sa.text("SELECT current_setting('search_path')"))
+        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     tables.metadata.create_all(connection)
-    if connection.scalar(sa.select(tables.version)) is None:  # another process may have been first
-        connection.execute(sa.insert(tables.version).values(version=tables.SCHEMA))
+    tables.version.create(connection, checkfirst=True)
+    connection.execute(sa.insert(tables.version).values(version_num=tables.VERSIONS[-1]))
+    connection.execute(sa.insert(tables.first_version).values(version=len(tables.VERSIONS)))
 
 
 def _make_private(root: Path) -> None:
@@ -119,27 +133,3 @@ def _is_there(file: Path) -> bool:
         return file.exists()
     except OSError as failure:  # it may be there, out of this user's sight
         raise os_error(failure, file) from failure
-
-
-def _name(place: Path | str) -> str:
-    """Name a ledger, for people, without its password."""
-    return str(ledger_file(place)) if isinstance(place, Path) else str(sa.make_url(place))
-
-
-def _engine(place: Path | str, patience: float, pragmas: Sequence[str]) -> sa.Engine:
-    if isinstance(place, Path):
-        connect = partial(_connect, ledger_file(place).absolute(), patience, pragmas)
-        return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
-    try:
-        return sa.create_engine(place, pool_pre_ping=True)
-    except (sa.exc.ArgumentError, ModuleNotFoundError) as failure:
-        raise error("ledger", f"{failure}.") from failure
-
-
-def _connect(file: Path, patience: float, pragmas: Sequence[str]) -> sqlite3.Connection:
-    """Connect to a file that is there (`mode=rw` makes none); transactions begin where the code says so."""
-    connection = sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=patience, isolation_level=None)
-    for pragma in pragmas:
-        with closing(connection.execute(pragma)) as cursor:
-            cursor.fetchall()
-    return connection

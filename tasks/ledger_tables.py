@@ -14,8 +14,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Dialect
 
-#: Version of these tables; a ledger with a higher one belongs to a later release.
-SCHEMA = 1
+#: Versions of these tables that can be used, the present one last; each older one has a step in `tasks/migrations`. A
+#: ledger with another one belongs to a later release.
+VERSIONS = ("0001", "0002")
+
+
+def storable(text: str) -> str:
+    """Return text as it is stored: what no database takes (NUL, lone surrogates) as an escape."""
+    if text.isascii() and text.isprintable():  # most is, and it is much
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
 
 
 class Words(sa.types.TypeDecorator[str]):
@@ -25,10 +33,8 @@ class Words(sa.types.TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        """Escape what cannot be stored; most words have nothing of the kind, and are many."""
-        if not value or (value.isascii() and value.isprintable()):
-            return value
-        return value.encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
+        """Escape what cannot be stored."""
+        return value and storable(value)
 
 
 class Utc(sa.types.TypeDecorator[datetime]):
@@ -54,14 +60,23 @@ def _required(name: str, kind: Any, **options: Any) -> sa.Column[Any]:
 
 metadata = sa.MetaData()
 
-version = sa.Table("ledger_version", metadata, _required("version", sa.Integer, primary_key=True, autoincrement=False))
+#: Alembic's own table, which says the version.
+version = sa.Table("alembic_version", sa.MetaData(), _required("version_num", sa.String(32), primary_key=True))
+
+#: Where releases before Alembic look for the version: they leave a ledger alone whose number is above 1.
+first_version = sa.Table(
+    "ledger_version", metadata, _required("version", sa.Integer, primary_key=True, autoincrement=False)
+)
+
+#: A path orders by its bytes on every database, whatever the language of its server.
+_Path = Words().with_variant(Words(collation="C"), "postgresql")
 
 #: Which bytes a file was proven to be, and what its stat was then. Only a proof writes here, so no failure of a
 #: remote can take one away. What a plan reads of every file comes first in the row.
 proofs = sa.Table(
     "proofs",
     metadata,
-    _required("path", Words, primary_key=True),
+    _required("path", _Path, primary_key=True),
     _required("size", sa.BigInteger),
     _required("digest", Words),
     _required("mtime_ns", sa.BigInteger),
@@ -78,7 +93,7 @@ proofs = sa.Table(
 transfers = sa.Table(
     "transfers",
     metadata,
-    _required("path", Words, primary_key=True),
+    _required("path", _Path, primary_key=True),
     _required("dataset", Words),
     _required("state", Words, index=True),
     _required("source", Words),
@@ -108,6 +123,16 @@ runs = sa.Table(
     sa.Column("summary", sa.JSON),
 )
 
+#: Who works on what, and until when unless it says so again: a worker that died loses it.
+leases = sa.Table(
+    "leases",
+    metadata,
+    _required("name", Words, primary_key=True),
+    _required("owner", Words),
+    _required("until", Utc),
+    sqlite_with_rowid=False,
+)
+
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -131,6 +156,19 @@ def upsert_transfers(dialect: str) -> sa.Executable:
         "first_failed_at": sa.case((failed, first), else_=sa.null()),
     }
     return _upsert(insert, transfers, counted)
+
+
+@cache
+def take_lease(dialect: str) -> sa.Executable:
+    """Take or renew a lease, where nobody else has it now; `now` is a parameter."""
+    insert = _INSERT[dialect](leases)
+    now = sa.bindparam("now", type_=Utc)
+    free = (leases.c.owner == insert.excluded.owner) | (leases.c.until <= now)
+    values = {"owner": insert.excluded.owner, "until": insert.excluded.until}
+    statement: sa.Executable = insert.on_conflict_do_update(
+        index_elements=[leases.c.name], set_=values, where=free
+    ).returning(leases.c.owner)
+    return statement
 
 
 def _upsert(insert: Any, table: sa.Table, special: Mapping[str, ColumnElement[Any]]) -> sa.Executable:

@@ -13,8 +13,8 @@ from tasks.clients.shared_json import as_download_error
 from tasks.clients.verdicts import error, os_error
 from tasks.disk import free_bytes
 from tasks.finding import Finding
-from tasks.ledger import Ledger
-from tasks.ledger_database import ledger_file
+from tasks.ledger_engines import ledger_file
+from tasks.ledgers import ledger_place, read_ledger
 from tasks.model import State
 from tasks.wording import files, human_bytes
 
@@ -90,10 +90,11 @@ def ledger(root: Path) -> Iterator[Finding]:
     Raises:
         DownloadError: a `ledger...` row.
     """
-    if not ledger_file(root).exists():
+    place = ledger_place(root)
+    if isinstance(place, Path) and not ledger_file(place).exists():
         yield Finding("ok", "ledger", "there is none yet; the first run makes it")
         return
-    book = Ledger.read_only(root)
+    book = read_ledger(root)
     try:
         proven, failed = len(book.datasets()), book.counts().get(State.FAILED, 0)
     finally:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tasks.alyx import AlyxClient
 from tasks.catalogue import datasets, still_there
-from tasks.ledger import Ledger
+from tasks.ledgers import open_ledger, read_ledger
 from tasks.model import Outcome, State
 from tasks.preparing import find_root, prepare
 from tasks.watermark import Watermark
@@ -86,11 +86,11 @@ def _among(selection: Selection, ids: Collection[str]) -> list[str]:
 
 def _still_wanted(root: Path, alyx: Pages) -> list[str]:
     """The datasets that failed before and that Alyx still has; the others are no failures any more."""
-    failures = Ledger.read_only(root).failed()
+    failures = read_ledger(root).failed()
     there = still_there(alyx, [failure.dataset for failure in failures])
     gone = [failure for failure in failures if failure.dataset not in there]
     if gone:
-        with closing(Ledger.open(root)) as ledger:
+        with closing(open_ledger(root)) as ledger:
             ledger.record(map(_closed, gone))
     return sorted(there)
 

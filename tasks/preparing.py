@@ -14,7 +14,7 @@ from tasks.clients.one_files import cache_dir
 from tasks.clients.verdicts import error
 from tasks.disk import free_bytes, look, require_writable
 from tasks.file_records import with_kachery
-from tasks.ledger import Ledger
+from tasks.ledgers import read_ledger
 from tasks.listing import Listing, listing
 from tasks.planfile import Plan, Space
 from tasks.planning import make_plan
@@ -57,7 +57,7 @@ def prepare(
     """
     alyx = AlyxClient()
     place = find_root(root, settings, alyx)
-    ledger = Ledger.read_only(place)
+    ledger = read_ledger(place)
     records = repositories(alyx)
     left_out: list[Skip] = []
     found = (
@@ -164,7 +164,7 @@ def failed_before(root: Path | None, settings: AlyxSettings) -> Selection | None
     """
     alyx = AlyxClient()
     place = find_root(root, settings, alyx)
-    failed = still_there(alyx, [failure.dataset for failure in Ledger.read_only(place).failed()])
+    failed = still_there(alyx, [failure.dataset for failure in read_ledger(place).failed()])
     return Selection.read({"dataset_ids": sorted(failed)}) if failed else None
 
 

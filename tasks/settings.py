@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 
 from tasks.bandwidth import Bwlimit
 from tasks.clients.verdicts import error
@@ -24,6 +24,11 @@ class AlyxSettings(PrefectBaseSettings):
 
     root: Path | None = Field(
         default=None, description="Where the files go; by default ONE's cache directory for the Alyx host."
+    )
+    ledger: SecretStr = Field(
+        default=SecretStr(""),
+        description="URL of the PostgreSQL database in which a fleet keeps its ledger, `postgresql://user@host/name`; "
+        "each root has a schema of its own there. By default the ledger is a SQLite file under the root.",
     )
     catalogue: Catalogue = Field(
         default="auto",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tasks.alyx import AlyxClient
 from tasks.catalogue import datasets, still_there
 from tasks.disk import free_bytes
-from tasks.ledger import Ledger
+from tasks.ledgers import read_ledger
 from tasks.model import Dataset
 from tasks.planfile import Space
 from tasks.planning import make_plan
@@ -38,7 +38,7 @@ def prepare_scrub(root: Path | None, share: float, settings: AlyxSettings) -> Pl
     """
     alyx, everything = AlyxClient(), Selection.read({"everything": True})
     place = find_root(root, settings, alyx)
-    proofs = {proven.path: proven for proven in Ledger.read_only(place).oldest(share)}
+    proofs = {proven.path: proven for proven in read_ledger(place).oldest(share)}
 
     def as_proven(paths: Sequence[str]) -> list[Stat | None]:
         return [(proofs[path].size, proofs[path].mtime_ns) for path in paths]

@@ -8,6 +8,7 @@ import tempfile
 
 import pytest
 
+from tests import postgres
 from tests.shell import Done
 
 # boto3 must not look for an instance role on the network.
@@ -48,3 +49,12 @@ def prefect_api():
         worker.drain_all()  # else this process tries for a minute to send what is left
     assert local_server.stop(print)
     assert server.process() is None
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """The one PostgreSQL of all tests; each takes a schema of its own."""
+    if postgres.binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgres.running() as server:
+        yield server

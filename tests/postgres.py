@@ -22,9 +22,32 @@ def binaries():
     return next((folder for folder in folders if (folder / "initdb").exists()), None)
 
 
+class Server:
+    """A database server on loopback.
+
+    Attributes:
+        port: Where it listens.
+        control: The beginning of every `pg_ctl` command.
+    """
+
+    def __init__(self, port, control, **quiet):
+        self.port, self.control, self.quiet = port, control, quiet
+
+    def url(self, driver="postgresql", name="postgres"):
+        """Address of a database, for a driver."""
+        return f"{driver}://prefect@127.0.0.1:{self.port}/{name}"
+
+    def start(self):
+        subprocess.run([*self.control, "start"], check=True, **self.quiet)
+
+    def stop(self):
+        """Stop at once, as a crash does; it recovers when it starts again."""
+        subprocess.run([*self.control, "-m", "immediate", "stop"], check=True, **self.quiet)
+
+
 @contextlib.contextmanager
 def running():
-    """Start a database in a folder of its own, on a free port of loopback; yield its address for Prefect."""
+    """Start a database server in a folder of its own, on a free port of loopback."""
     who = {"user": "postgres"} if os.geteuid() == 0 else {}  # it refuses to run as root
     port, tools = _free_port(), binaries()
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as data:
@@ -35,9 +58,9 @@ def running():
             [tools / "initdb", "-D", data, "-U", "prefect", "-A", "trust", "-E", "UTF8"], check=True, **quiet
         )
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-        control = [tools / "pg_ctl", "-D", data, "-w", "-o", options]
-        subprocess.run([*control, "start"], check=True, **quiet)
+        server = Server(port, [tools / "pg_ctl", "-D", data, "-w", "-o", options], **quiet)
+        server.start()
         try:
-            yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            subprocess.run([*control, "-m", "immediate", "stop"], check=True, **quiet)
+            server.stop()

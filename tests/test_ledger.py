@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 import stat
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
-from tasks import ledger_tables as tables
 from tasks.clients.tree import OURS
 from tasks.clients.verdicts import DownloadError, Verdict, ledger_error
 from tasks.ledger import Ledger
-from tasks.ledger_database import ledger_file
+from tasks.ledger_engines import ledger_file, schema_of
 from tasks.model import Outcome, Proof, State, Summary
 
 MD5, OTHER_MD5 = "a" * 32, "b" * 32
@@ -40,9 +33,25 @@ def clock():
     return Clock()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, tmp_path):
+    """Where the ledger of a root lies: every test that takes this runs on both databases."""
+    if request.param == "sqlite":
+        return tmp_path
+    return schema_of(tmp_path, request.getfixturevalue("postgresql").url())
+
+
 @pytest.fixture
-def ledger(tmp_path, clock):
-    return Ledger.open(tmp_path, now=clock)
+def ledger(place, clock):
+    opened = Ledger.open(place, now=clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A ledger in a file, for what only a file can suffer."""
+    return Ledger.open(tmp_path)
 
 
 def published(path="lab/a.npy", size=3, digest=MD5, mtime_ns=7, **fields):
@@ -110,12 +119,14 @@ def test_present_without_a_new_proof_leaves_the_old_one(ledger):
     assert ledger.known() == {"lab/a.npy": Proof(3, MD5, 7)}
 
 
-def test_adopting_the_same_bytes_keeps_where_they_came_from(ledger, tmp_path):
+def test_adopting_the_same_bytes_keeps_where_they_came_from(ledger):
     ledger.record([published()])
     ledger.record([published(mtime_ns=8, source="", protocol="")])
     ledger.record([published("lab/b.npy"), published("lab/b.npy", digest=OTHER_MD5, source="", protocol="")])
-    with sqlite3.connect(ledger_file(tmp_path)) as connection:
-        rows = connection.execute("SELECT path, mtime_ns, source, protocol FROM proofs ORDER BY path").fetchall()
+    with ledger._database.reading() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT path, mtime_ns, source, protocol FROM proofs ORDER BY path"
+        ).fetchall()
     assert rows == [("lab/a.npy", 8, "server", "http"), ("lab/b.npy", 7, "", "")]
 
 
@@ -159,9 +170,9 @@ def test_text_of_any_origin_is_recorded(ledger, text):
     assert (failure.path, failure.reason, failure.source) == (expected, expected, expected)
 
 
-def test_moments_are_utc_whatever_the_zone_of_the_clock(tmp_path):
+def test_moments_are_utc_whatever_the_zone_of_the_clock(place):
     tokyo = datetime(2026, 11, 22, 15, tzinfo=timezone(timedelta(hours=9)))
-    ledger = Ledger.open(tmp_path, now=lambda: tokyo)
+    ledger = Ledger.open(place, now=lambda: tokyo)
     ledger.record([failed()])
     assert ledger.failed()[0].last == MORNING
     assert ledger.failed()[0].last.tzinfo is UTC
@@ -210,8 +221,8 @@ def test_reading_where_there_is_no_ledger_makes_nothing(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_reading_leaves_every_file_as_it_is(tmp_path, ledger):
-    ledger.record([published()])
+def test_reading_leaves_every_file_as_it_is(tmp_path, file):
+    file.record([published()])
     before = {name: (tmp_path / name).stat().st_mtime_ns for name in names(tmp_path)}
     assert Ledger.read_only(tmp_path).known(["lab/a.npy"]) == {"lab/a.npy": Proof(3, MD5, 7)}
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in names(tmp_path)} == before
@@ -226,24 +237,12 @@ def test_an_empty_file_is_a_ledger_that_is_not_made_yet(tmp_path):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_ledger_opened_for_reading_refuses_to_write(tmp_path, there):
+def test_a_ledger_opened_for_reading_refuses_to_write(place, there):
     if there:
-        Ledger.open(tmp_path)
+        Ledger.open(place)
     with pytest.raises(DownloadError) as refusal:
-        Ledger.read_only(tmp_path).record([published()])
+        Ledger.read_only(place).record([published()])
     assert refusal.value.code == "read-only"
-
-
-@pytest.mark.parametrize("opening", [Ledger.open, Ledger.read_only])
-def test_the_ledger_of_a_later_version_is_refused_and_left_alone(tmp_path, opening):
-    Ledger.open(tmp_path)
-    with sqlite3.connect(ledger_file(tmp_path)) as connection:
-        connection.execute("UPDATE ledger_version SET version = 99")
-    before = ledger_file(tmp_path).read_bytes()
-    with pytest.raises(DownloadError, match="version 99") as refusal:
-        opening(tmp_path)
-    assert refusal.value.code == "ledger-newer"
-    assert ledger_file(tmp_path).read_bytes() == before
 
 
 @pytest.mark.parametrize("opening", [Ledger.open, Ledger.read_only])
@@ -259,14 +258,14 @@ def test_a_damaged_ledger_is_named_and_left_alone(tmp_path, opening):
     assert ledger_file(tmp_path).read_bytes() == before
 
 
-def test_a_page_that_was_overwritten_is_found_and_nothing_is_deleted(tmp_path, ledger):
-    ledger.record(published(f"lab/{i:05}.npy") for i in range(2000))
+def test_a_page_that_was_overwritten_is_found_and_nothing_is_deleted(tmp_path, file):
+    file.record(published(f"lab/{i:05}.npy") for i in range(2000))
     size = ledger_file(tmp_path).stat().st_size
-    with ledger_file(tmp_path).open("r+b") as file:
-        file.seek(8192)
-        file.write(b"\xff" * (size - 16384))
+    with ledger_file(tmp_path).open("r+b") as pages:
+        pages.seek(8192)
+        pages.write(b"\xff" * (size - 16384))
     with pytest.raises(DownloadError) as refusal:
-        ledger.known()
+        file.known()
     assert refusal.value.code == "ledger-corrupt"
     assert ledger_file(tmp_path).stat().st_size == size
 
@@ -281,22 +280,6 @@ def test_a_locked_ledger_is_told_and_mends_itself(tmp_path):
     holder.execute("ROLLBACK")
     ledger.record([published()])
     assert len(ledger.known()) == 1
-
-
-def test_a_full_disk_stops_the_run_and_records_all_or_nothing(tmp_path, ledger):
-    ledger.record([published("lab/before.npy")])
-    with sqlite3.connect(ledger_file(tmp_path)) as connection:
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-
-    @sa.event.listens_for(ledger._database.engine, "connect")
-    def no_room(connection, _record):
-        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
-
-    with pytest.raises(DownloadError, match="bytes are free there") as refusal:
-        ledger.record(published(f"lab/{i:05}.npy") for i in range(2000))
-    assert (refusal.value.code, refusal.value.verdict) == ("disk-full", Verdict.STOP_RUN)
-    assert ledger.known().keys() == {"lab/before.npy"}
-    assert ledger.counts() == {State.PUBLISHED: 1}
 
 
 def test_a_root_that_cannot_be_made_is_told(tmp_path):
@@ -344,80 +327,3 @@ def test_an_error_of_the_database_has_one_row(number, code):
     if number is not None:
         failure.sqlite_errorcode = number
     assert ledger_error(failure, "/root/ledger.db").code == code
-
-
-# --- many processes, and killed ones --------------------------------------------------------------
-
-WRITER = """
-import sys
-from pathlib import Path
-from tasks.ledger import Ledger
-from tasks.model import Outcome, State
-root, name = Path(sys.argv[1]), sys.argv[2]
-ledger = Ledger.open(root, patience=60)
-for batch in range(5):
-    ledger.record(
-        Outcome("id", f"{where}/{batch}/{i}.npy", State.PUBLISHED, size=i, digest="", mtime_ns=i)
-        for where in (name, "shared") for i in range(50)
-    )
-"""
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import sqlalchemy as sa
-from tasks.ledger import Ledger
-from tasks.model import Outcome, State
-ledger = Ledger.open(Path(sys.argv[1]))
-sa.event.listen(ledger._database.engine, "commit", lambda connection: os.kill(os.getpid(), signal.SIGKILL))
-ledger.record(Outcome("id", f"late/{i}.npy", State.PUBLISHED, size=i, digest="", mtime_ns=i) for i in range(30000))
-"""
-
-
-def start(script, *arguments):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], env=environment)
-
-
-def test_many_processes_record_at_once_from_the_first_moment(tmp_path):
-    writers = [start(WRITER, tmp_path, f"writer-{number}") for number in range(3)]
-    assert [writer.wait(120) for writer in writers] == [0] * 3
-    known = Ledger.read_only(tmp_path).known()
-    assert len(known) == 4 * 5 * 50
-    assert known["writer-2/4/49.npy"] == Proof(49, "", 49)
-
-
-def test_a_writer_that_is_killed_in_a_bulk_write_leaves_what_was_before(tmp_path, ledger):
-    ledger.record(published(f"lab/{i}.npy", mtime_ns=i) for i in range(1000))
-    before = Ledger.read_only(tmp_path).known()
-    assert start(KILLED, tmp_path).wait(120) == -signal.SIGKILL
-    journal = ledger_file(tmp_path).with_name("ledger.db-journal")
-    assert journal.stat().st_size > 0  # killed with half of it in the file
-    assert Ledger.read_only(tmp_path).known() == before
-    assert ledger.counts() == {State.PUBLISHED: 1000}
-    ledger.record([published("lab/after.npy")])
-    with sqlite3.connect(ledger_file(tmp_path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-
-
-# --- PostgreSQL, as far as it can be said without a server ------------------------------------------
-
-
-@pytest.mark.parametrize("statement", [tables.upsert_proofs, tables.upsert_transfers])
-def test_bulk_writes_are_one_upsert_on_postgresql_too(statement):
-    text = str(statement("postgresql").compile(dialect=postgresql.dialect()))
-    assert "ON CONFLICT (path) DO UPDATE SET" in text
-
-
-def test_paths_are_one_parameter_on_postgresql_too():
-    query = sa.select(tables.proofs.c.path).where(tables.proofs.c.path.in_(tables.listed("postgresql")))
-    text = str(query.compile(dialect=postgresql.dialect()))
-    assert "IN (SELECT jsonb_array_elements_text(CAST(%(listed)s" in text
-
-
-@pytest.mark.parametrize("table", tables.metadata.sorted_tables, ids=lambda table: table.name)
-def test_the_tables_can_be_made_on_postgresql_too(table):
-    text = str(sa.schema.CreateTable(table).compile(dialect=postgresql.dialect()))
-    assert "WITHOUT ROWID" not in text
-    if "_at" in text:
-        assert "TIMESTAMP WITH TIME ZONE" in text

@@ -73,7 +73,7 @@ def test_a_schedule_fires_and_the_run_can_be_read_back(site):
 @pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL is not installed")
 def test_the_same_with_a_server_on_postgresql(tmp_path_factory):
     folder = tmp_path_factory.mktemp("postgres")
-    with postgres.running() as database, started(folder, database) as site:
+    with postgres.running() as server, started(folder, server.url("postgresql+asyncpg")) as site:
         assert "made or altered" in site.deploy().splitlines()[-1]
         assert site.deploy().splitlines()[-1] == "Nothing to change: the server has all of it"
         test_a_schedule_fires_and_the_run_can_be_read_back(site)

@@ -56,13 +56,15 @@ def is_free(folder: Folder, name: str) -> bool:
     host = host_of(name)
     if host == FREE:
         return True
-    who = name.split(".")[1]
-    if who.startswith(f"{_process(os.getpid())}-"):
+    return is_gone(name.split(".")[1]) if host == machine() else _lease_is_over(folder, name)
+
+
+def is_gone(who: str) -> bool:
+    """Whether an owner was a process of this machine that has ended; of another machine nobody here can tell."""
+    host, pid, born, _ = who.split("-")
+    if host != machine() or who.startswith(f"{_process(os.getpid())}-"):
         return False
-    _, pid, born, _ = who.split("-")
-    if host == machine():
-        return not _alive(int(pid), float(born.replace("_", ".")))
-    return _lease_is_over(folder, name)
+    return not _alive(int(pid), float(born.replace("_", ".")))
 
 
 def _lease_is_over(folder: Folder, name: str) -> bool:

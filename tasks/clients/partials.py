@@ -216,7 +216,7 @@ class Partials:
         what = identity(expected, address)
         mine = f"{what}.{owner()}"
         try:
-            for name in self._candidates(what):
+            for name in self._free(f"{what}."):
                 if taken := self._take(name, mine):
                     return self._continue(self._open(taken, expected, os.O_RDWR))
             return self._open(f"{mine}.{SUFFIX}", expected, os.O_RDWR | os.O_CREAT | os.O_EXCL)
@@ -250,8 +250,8 @@ class Partials:
             raise
         return partial
 
-    def _candidates(self, what: str) -> list[str]:
-        names = [name for name in self._names() if name.startswith(f"{what}.") and is_free(self._folder, name)]
+    def _free(self, start: str) -> list[str]:
+        names = [name for name in self._names() if name.startswith(start) and is_free(self._folder, name)]
         return sorted(names, key=self._folder.size, reverse=True)
 
     def _names(self) -> list[str]:
@@ -281,6 +281,11 @@ class Partials:
         with contextlib.suppress(FileNotFoundError):
             return sum(max(0, self._folder.size(name)) for name in self._names())
         return 0
+
+    def make_room(self) -> None:
+        """Remove the largest free partial: where the disk is full, the ledger has to say how the run ended."""
+        for largest in self._free("")[:1]:
+            self._folder.unlink(largest)
 
     def prune(self, retention_seconds: float) -> int:
         """Remove partials that nobody continued for so long; return how many."""

@@ -66,13 +66,35 @@ _SQLITE = {
 }
 
 
+#: PostgreSQL's codes (https://www.postgresql.org/docs/current/errcodes-appendix.html), the longest beginning first.
+_POSTGRESQL = {
+    "25006": "read-only",
+    "40001": "ledger-locked",
+    "40P01": "ledger-locked",
+    "53100": "disk-full",
+    "53300": "ledger-away",
+    "55P03": "ledger-locked",
+    "XX001": "ledger-corrupt",
+    "XX002": "ledger-corrupt",
+    "57P": "ledger-away",
+    "08": "ledger-away",
+}
+
+
 def ledger_error(failure: BaseException, where: object) -> DownloadError:
     """The verdict on a failure of the ledger's database: SQLite's, or that of a driver for another one."""
+    code = _database_code(failure)
+    room = f" {_free(where)} bytes are free there." if code == "disk-full" and Path(str(where)).exists() else ""
+    return error(code, f"{where}: {str(failure).strip()}.{room}")
+
+
+def _database_code(failure: BaseException) -> str:
+    if hasattr(failure, "sqlstate"):
+        if failure.sqlstate is None:  # the server said nothing: it was not reached, or the line broke
+            return "ledger-away" if type(failure).__name__ == "OperationalError" else "ledger"
+        return next((code for start, code in _POSTGRESQL.items() if failure.sqlstate.startswith(start)), "ledger")
     primary = getattr(failure, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    code = _SQLITE.get(primary, "ledger")
-    return error(
-        code, f"{where}: {failure}." + (f" {_free(where)} bytes are free there." if code == "disk-full" else "")
-    )
+    return _SQLITE.get(primary, "ledger")
 
 
 def params_error(failure: OSError | ValueError | TypeError) -> DownloadError:

@@ -348,6 +348,12 @@ RULES: dict[str, Rule] = {
         "Another process holds the ledger.",
         "Try again; if it stays, end the process that hangs. A fleet keeps its ledger on PostgreSQL.",
     ),
+    "ledger-away": _row(
+        "RETRY",
+        "RUN",
+        "The ledger's database does not answer.",
+        "Check that it runs, and that this machine may reach it; the next run goes on where this one stopped.",
+    ),
     "ledger-corrupt": _row(
         "STOP_RUN",
         "RUN",
