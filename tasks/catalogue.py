@@ -64,8 +64,7 @@ def datasets(
             ids that it does not have; `alyx-incomplete` where rows are missing; or another `alyx-...` row.
     """
     check_values(selection, alyx)
-    for candidates in _candidates(selection, alyx, changed_since):
-        yield from chosen(candidates, selection, left_out)
+    yield from chosen(_candidates(selection, alyx, changed_since), selection, left_out)
 
 
 def repositories(alyx: Pages) -> dict[str, Json]:

@@ -12,6 +12,7 @@ import logging
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tasks.clients.verdicts import printable
@@ -53,25 +54,32 @@ def ignore(_: Skip) -> None:
 
 
 def chosen(
-    candidates: Iterable[Candidate], selection: Selection, left_out: Callable[[Skip], None] = ignore
+    groups: Iterable[Iterable[Candidate]], selection: Selection, left_out: Callable[[Skip], None] = ignore
 ) -> Iterator[Dataset]:
     """Yield the datasets that a selection means.
 
     Args:
-        candidates: All datasets of the sessions that they belong to, or the datasets that were asked for by id.
+        groups: Each with all datasets of the sessions that are in it, or datasets that were asked for by id.
         selection: What is meant.
         left_out: Told of each dataset none of whose revisions satisfies the rule, with the reason. That a filter does
             not match is not told.
     """
+    mixed, first = 0, ""
+    for candidates in groups:
+        picked = _picked(candidates, selection, left_out)
+        for mixture in _mixtures(picked, selection):
+            mixed, first = mixed + 1, first or mixture
+        yield from (one.dataset for one in picked if _is_within_bounds(one, selection))
+    if mixed:
+        _log.warning("Objects whose parts have different revisions: %d, the first is %s", mixed, first)
+
+
+def _picked(candidates: Iterable[Candidate], selection: Selection, left_out: Callable[[Skip], None]) -> list[Candidate]:
     revisions: dict[tuple[str | None, str, str], list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         if _is_meant(candidate, selection):
             revisions[candidate.dataset.session, candidate.collection, candidate.name].append(candidate)
-    picked = [candidate for group in revisions.values() for candidate in _pick(group, selection, left_out)]
-    _tell_mixtures(picked, selection)
-    for candidate in picked:
-        if _is_within_bounds(candidate, selection):
-            yield candidate.dataset
+    return [candidate for group in revisions.values() for candidate in _pick(group, selection, left_out)]
 
 
 def _is_meant(candidate: Candidate, selection: Selection) -> bool:
@@ -90,9 +98,12 @@ def _is_among(value: str, wanted: list[str]) -> bool:
 
 def _matches(text: str, patterns: list[str], selection: Selection) -> bool:
     """Whether one of the patterns fits the whole text; `*` and `?` do not tell slashes from letters, as in ONE."""
-    return not patterns or any(
-        re.fullmatch(pattern if selection.regex else fnmatch.translate(pattern), text) for pattern in patterns
-    )
+    return not patterns or any(_compiled(pattern, selection.regex).fullmatch(text) for pattern in patterns)
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str, is_regex: bool) -> re.Pattern[str]:
+    return re.compile(pattern if is_regex else fnmatch.translate(pattern))
 
 
 def _is_within_bounds(candidate: Candidate, selection: Selection) -> bool:
@@ -145,17 +156,15 @@ def _names(candidates: list[Candidate]) -> str:
     return ", ".join(candidate.dataset.revision or "none" for candidate in candidates)
 
 
-def _tell_mixtures(picked: list[Candidate], selection: Selection) -> None:
-    """Log the objects whose parts come from several revisions: right by the rule, but worth knowing."""
+def _mixtures(picked: list[Candidate], selection: Selection) -> Iterator[str]:
+    """Name the objects whose parts come from several revisions: right by the rule, but worth knowing."""
     if selection.dataset_ids or selection.revision_rule in ("all", "exact"):
         return
     objects: dict[tuple[str | None, str, str], set[str]] = defaultdict(set)
     for candidate in picked:
         part_of = candidate.name.partition(".")[0]
         objects[candidate.dataset.session, candidate.collection, part_of].add(candidate.dataset.revision)
-    mixed = {place: revisions for place, revisions in objects.items() if len(revisions) > 1}
-    if mixed:
-        (session, collection, part_of), revisions = next(iter(mixed.items()))
-        together = ", ".join(name or "none" for name in sorted(revisions))
-        first = f"{collection}/{part_of} of session {session}: {together}"
-        _log.warning("Objects whose parts have different revisions: %d, the first is %s", len(mixed), printable(first))
+    for (session, collection, part_of), revisions in objects.items():
+        if len(revisions) > 1:
+            together = ", ".join(name or "none" for name in sorted(revisions))
+            yield f"{collection}/{part_of} of session {session}: {together}"

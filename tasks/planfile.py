@@ -40,10 +40,6 @@ class Total:
     bytes: int = 0
     unknown: int = 0
 
-    def plus(self, size: int | None) -> Self:
-        """Return the total with one file more."""
-        return type(self)(self.files + 1, self.bytes + (size or 0), self.unknown + (size is None))
-
 
 @dataclass(frozen=True, slots=True)
 class Share:

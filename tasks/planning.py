@@ -7,6 +7,7 @@ kept: what a plan of any size holds lies in nameless temporary files.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import islice
@@ -236,25 +237,29 @@ class _Sums:
 
     def __init__(self) -> None:
         self.work = 0.0
-        self._totals: dict[int, Total] = {}
-        self._by_route: dict[int, Total] = {}
+        self._totals: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+        self._by_route: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
 
     def added(self, entry: Entry) -> Entry:
         """Add one entry, and return it."""
-        self._totals[entry.standing] = self._totals.get(entry.standing, Total()).plus(entry.size)
+        sums = [self._totals[entry.standing]]
         if entry.standing != Standing.PRESENT.value:
             self.work += work(entry.size)
         if entry.standing == Standing.FETCH.value:
-            self._by_route[entry.route] = self._by_route.get(entry.route, Total()).plus(entry.size)
+            sums.append(self._by_route[entry.route])
+        for one in sums:
+            one[0] += 1
+            one[1] += entry.size or 0
+            one[2] += entry.size is None
         return entry
 
     def of(self, standing: Standing) -> Total:
         """The files that stand so."""
-        return self._totals.get(standing.value, Total())
+        return Total(*self._totals[standing.value])
 
     def shares(self, routes: Sequence[tuple[str, str]]) -> Iterator[Share]:
         """What each source is asked for first, the largest share first."""
-        named = ((routes[number], total) for number, total in self._by_route.items())
+        named = ((routes[number], Total(*sums)) for number, sums in self._by_route.items())
         for route, total in sorted(named, key=lambda item: (-item[1].bytes, -item[1].files, item[0])):
             yield Share(*route, total.files, total.bytes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tasks.clients import PROC_PRECEDENCE, protocol_name
@@ -13,7 +13,7 @@ from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.model import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from tasks.model import Dataset, FileRecord, Json
 
@@ -154,23 +154,28 @@ class Router:
             yield _Try(self._objections[KACHERY], KACHERY)
 
     def _record_tries(self, record: FileRecord) -> Iterator[_Try]:
-        offered = self._offers.get(record.repository, ())
-        if names_kachery(record.json):
-            offered = (*offered, KACHERY)
-        refusal = self._refusal(record) or ("" if offered else _NO_WAY)
+        kachery = record.json is not None and names_kachery(record.json)
+        for objection, protocol in self._ways(record.repository, record.exists, kachery):
+            yield _Try(objection, protocol, record)
+
+    @cached_property
+    def _ways(self) -> Callable[[str, bool | None, bool], tuple[tuple[str, str], ...]]:
+        return cache(self._find_ways)  # the same few for all files of a repository
+
+    def _find_ways(self, name: str, exists: bool | None, kachery: bool) -> tuple[tuple[str, str], ...]:
+        """Objection and protocol of each way to a file of a repository."""
+        offered = (*self._offers.get(name, ()), *([KACHERY] if kachery else []))
+        refusal = self._refusal(name, exists) or ("" if offered else _NO_WAY)
         if refusal:
-            yield _Try(refusal, record=record)
-            return
-        for protocol in dict.fromkeys(offered):
-            yield _Try(self._objections[protocol], protocol, record)
+            return ((refusal, ""),)
+        return tuple((self._objections[protocol], protocol) for protocol in dict.fromkeys(offered))
 
     def _rank(self, record: FileRecord) -> tuple[bool, bool, str]:
         return record.exists is not True, record.repository in self._personal, record.repository
 
-    def _refusal(self, record: FileRecord) -> str:
+    def _refusal(self, name: str, exists: bool | None) -> str:
         """Return why a file record is none to ask, "" for a good one."""
-        name = record.repository
-        if record.exists is False:
+        if exists is False:
             return _NOT_THERE
         if name in self.avoid or (self.use is not None and name not in self.use):
             return "this repository is left out on request"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from tasks.catalogue import aggregates, check_values, records_of
@@ -64,10 +63,8 @@ def datasets(
     groups = map(places.candidates, tables.rows(lambda session: session.matches(selection)))
     aside = () if selection.of_sessions else (aggregates(selection, alyx),)
     asked = selection.model_copy(update={"tags": []})  # that is what the tables hold, and all of it
-    in_tables = chain.from_iterable(chosen(group, asked, left_out) for group in groups)
-    yield from _completed(in_tables, alyx)
-    for group in aside:
-        yield from chosen(group, selection, left_out)
+    yield from _completed(chosen(groups, asked, left_out), alyx)
+    yield from chosen(aside, selection, left_out)
 
 
 def objection(selection: Selection, repositories: Mapping[str, Json], configured: Collection[str]) -> str:
@@ -137,7 +134,7 @@ def _dataset(row: Row, relative: str, names: tuple[str, ...]) -> Dataset:
         size=row.size,
         digest=row.digest,
         revision=row.revision,
-        records=tuple(FileRecord(name, relative, None) for name in names) if row.exists else (),
+        records=tuple([FileRecord(name, relative, None) for name in names]) if row.exists else (),
     )
 
 

@@ -27,11 +27,11 @@ def candidate(
 
 
 def picked(candidates: list[Candidate], **fields: Any) -> list[str]:
-    return [dataset.revision for dataset in chosen(candidates, Selection(everything=True, **fields))]
+    return [dataset.revision for dataset in chosen([candidates], Selection(everything=True, **fields))]
 
 
 def names(candidates: list[Candidate], **fields: Any) -> list[str]:
-    return [dataset.id.rpartition("/")[2] for dataset in chosen(candidates, Selection(everything=True, **fields))]
+    return [dataset.id.rpartition("/")[2] for dataset in chosen([candidates], Selection(everything=True, **fields))]
 
 
 def three(*default: str) -> list[Candidate]:
@@ -84,7 +84,7 @@ def test_a_dataset_without_a_fitting_revision_is_told(
     candidates: list[Candidate], fields: dict[str, Any], reason: str
 ) -> None:
     told: list[Skip] = []
-    assert list(chosen(candidates, Selection(everything=True, **fields), told.append)) == []
+    assert list(chosen([candidates], Selection(everything=True, **fields), told.append)) == []
     assert len(told) == 1
     assert told[0].dataset == candidates[0].dataset.id
     assert told[0].path == candidates[0].dataset.path
@@ -93,7 +93,7 @@ def test_a_dataset_without_a_fitting_revision_is_told(
 
 def test_a_filter_that_does_not_match_is_not_told() -> None:
     told: list[Skip] = []
-    assert list(chosen(three(""), Selection(names=["other"]), told.append)) == told == []
+    assert list(chosen([three("")], Selection(names=["other"]), told.append)) == told == []
 
 
 def test_sessions_and_collections_are_kept_apart() -> None:

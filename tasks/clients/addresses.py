@@ -15,7 +15,6 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-
 _UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 
-@lru_cache(maxsize=64)  # a dataset's sources are addressed one after another
 def _uuid(dataset_id: str) -> str:
     return str(UUID(dataset_id))
 
@@ -43,6 +42,7 @@ def with_uuid(name: str, dataset_id: str | None) -> str:
     return f"{stem}.{uuid}{dot}{last}"
 
 
+@lru_cache(maxsize=64)  # a dataset's sources are addressed one after another
 def server_path(data_path: str, dataset_id: str | None) -> str:
     """The path on a server: checked, with the UUID in the name where one is given; raw, relative.
 
@@ -57,6 +57,7 @@ def server_path(data_path: str, dataset_id: str | None) -> str:
     return f"{folder}{slash}{with_uuid(name, dataset_id)}"
 
 
+@lru_cache(maxsize=64)
 def encode(path: str) -> str:
     """Percent-encode each segment of a raw path once; `#2024-01-01#` is a directory and `%23` a name."""
     return quote(path, safe="/~")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -16,10 +17,11 @@ import botocore.exceptions
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
+from botocore.loaders import create_loader
 from pydantic import SecretStr
 
 from tasks.clients import profiles, store
-from tasks.clients.addresses import names_carry_uuid, server_path
+from tasks.clients.addresses import encode, names_carry_uuid, server_path
 from tasks.clients.authorities import trusted_authorities
 from tasks.clients.profiles import Field
 from tasks.clients.streaming import FATAL, StreamingClient
@@ -28,6 +30,7 @@ from tasks.clients.wire import Request
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
+    from botocore.loaders import Loader
     from mypy_boto3_s3 import S3Client
 
     from tasks.clients.seams import Pace
@@ -69,8 +72,9 @@ class AwsClient(StreamingClient):
         bucket = self._bucket()
         dataset_id = dataset_id if names_carry_uuid(self.repository.get("globus_is_personal")) else None
         prefix = (self.repository.get("globus_path") or "").strip("/")
-        key = "/".join(part for part in (prefix, server_path(data_path, dataset_id)) if part)
-        return f"{_SCHEME}{bucket}/{quote(key, safe='/~')}"
+        return (
+            f"{_SCHEME}{'/'.join(filter(None, (bucket, encode(prefix), encode(server_path(data_path, dataset_id)))))}"
+        )
 
     def reach(self) -> str:
         """Ask for the name of one object; see :meth:`DownloadClient.reach`. Keys need not be allowed to list."""
@@ -130,6 +134,7 @@ class AwsClient(StreamingClient):
         if bool(key) != bool(secret):
             raise error("not-addressable", f"Repository {self.repository.get('name')} has one of S3's two keys only.")
         core = botocore.session.Session()
+        core.register_component("data_loader", _loader())
         core.set_config_variable("ca_bundle", trusted_authorities())
         session = boto3.Session(
             botocore_session=core,
@@ -142,6 +147,12 @@ class AwsClient(StreamingClient):
         found = None if public or (self._is_stranger and not key) else session.get_credentials()
         config = Config(signature_version=UNSIGNED)
         return _Store(session.client("s3", config=config, endpoint_url=settings.get("endpoint_url") or None), found)
+
+
+@cache
+def _loader() -> Loader:
+    """What boto3 knows of Amazon's services: megabytes that all repositories read once."""
+    return create_loader()
 
 
 class _Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -58,9 +59,8 @@ class HttpClient(StreamingClient):
         Raises:
             DownloadError: `bad-path`, or `not-addressable` for a repository without `data_url`.
         """
-        root = self._root()
         dataset_id = dataset_id if names_carry_uuid(self.repository.get("globus_is_personal")) else None
-        return f"{requote_uri(root.rstrip('/'))}/{encode(server_path(data_path, dataset_id))}"
+        return f"{self._base}/{encode(server_path(data_path, dataset_id))}"
 
     def reach(self) -> str:
         """Ask for the repository's root; see :meth:`DownloadClient.reach`."""
@@ -87,6 +87,10 @@ class HttpClient(StreamingClient):
     def setup(profile: str = "default", **fields: object) -> Mapping[str, Any]:
         """Write a file server's login into the params store, under `http.<profile>`."""
         return profiles.setup("http", profile, _FIELDS, fields)
+
+    @cached_property
+    def _base(self) -> str:
+        return requote_uri(self._root().rstrip("/"))
 
     def _root(self) -> str:
         root = self.repository.get("data_url")
