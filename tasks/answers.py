@@ -46,6 +46,7 @@ class Standing:
         throughput: How that grew.
         refusals: How often a source could not give a file, and why at last, by protocol and repository.
         remarks: What is to be known of the repositories (`Switchboard.remarks`).
+        notes: What services have done (`Run.notes`).
         summary: Its numbers, once it has ended.
     """
 
@@ -55,6 +56,7 @@ class Standing:
     throughput: Throughput = field(default_factory=Throughput)
     refusals: Mapping[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    notes: Sequence[str] = ()
     summary: Summary | None = None
 
     @property

@@ -65,6 +65,7 @@ class Run:
         stopped: Why the run had to stop, "" while it need not.
         mismatched: What came as other bytes than Alyx registers, for whoever tells Alyx.
         tally: What became of the transfers in this process.
+        deliveries: What services are moving.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Run:
     stopped: str = ""
     mismatched: list[Outcome] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
+    deliveries: list[Delivery] = field(default_factory=list)
 
     @classmethod
     def open(cls, id: str, root: Path, records: Mapping[str, Json], settings: AlyxSettings, pace: Pace) -> Run:  # noqa: A002
@@ -124,8 +126,13 @@ class Run:
             self.pace.stop.set()
 
     def bytes_done(self) -> int:
-        """Bytes that are settled, and those that lie in partials; for a progress that also moves inside large files."""
-        return self.tally.bytes + Partials(self.tree.partials, self.tree.disk, self.pace).bytes()
+        """Bytes that are settled, in partials, or under way; for a progress that also moves inside large files."""
+        partials = Partials(self.tree.partials, self.tree.disk, self.pace).bytes()
+        return self.tally.bytes + partials + sum(delivery.under_way for delivery in self.deliveries)
+
+    def notes(self) -> list[str]:
+        """What services have done, for the report."""
+        return [note for delivery in self.deliveries for note in delivery.notes()]
 
 
 def download(run: Run, transfers: Iterable[Transfer], carry: Carry | None = None) -> Iterator[Outcome]:
@@ -144,6 +151,7 @@ def download(run: Run, transfers: Iterable[Transfer], carry: Carry | None = None
     yield from _carried(run, transfers, carrying, passed)
     settled: list[Outcome] = []
     delivery = Delivery(run.carrier(), lambda group: settled.extend(_settled(run, group)))
+    run.deliveries.append(delivery)
     if not run.pace.stop.is_set():
         delivery.move(passed)
     yield from settled

@@ -14,12 +14,14 @@ from tasks.clients.globus import prune as prune_received
 from tasks.clients.globus.batches import Item
 from tasks.clients.proof import Expected
 from tasks.clients.verdicts import DownloadError
+from tasks.sessions import batches
+from tasks.wording import files, human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from tasks.carrying import Carrier, Passed
-    from tasks.clients.globus.outcomes import Result
+    from tasks.clients.globus.outcomes import Ended, Result
     from tasks.clients.partials import Partial
     from tasks.model import Outcome, Transfer
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Delivery", "prune_received"]
+
+#: Files that are published and recorded together.
+_GROUP = 100
 
 
 class Delivery:
@@ -44,6 +49,9 @@ class Delivery:
         self.carrier = carrier
         self.settle = settle
         self.left: list[Transfer] = []
+        self._moved = 0
+        self._tasks: dict[str, Ended] = {}
+        self._delivered = 0
         self._waiting: dict[str, Passed] = {}
         self._found: dict[str, Outcome] = {}
 
@@ -52,16 +60,31 @@ class Delivery:
 
         When the run is stopped, what has not come is not settled: it stays planned.
         """
-        self._waiting = {one.transfer.dataset: one for one in passed}
+        self._waiting = {one.transfer.dataset: one for one in passed if not self._was_received(one)}
         if not self._waiting:
             return
         try:
-            self._client().move(self._items(), self.carrier.tree, self._deliver, there=self._there)
+            self._client().move(self._items(), self.carrier.tree, self._deliver, self._progress, self._there)
         except DownloadError as failure:
             if failure.code == "stopped":
                 return
             untold = [self._without(one, failure) for one in self._waiting.values()]
             self.settle([outcome for outcome in untold if outcome])
+
+    def _was_received(self, passed: Passed) -> bool:
+        """Settle what an earlier run had received and not published when it died."""
+        transfer, address = passed.transfer, passed.source.address
+        expected = Expected.of(transfer.size, transfer.digest)
+        if not expected.digest or not self.carrier.partials.has(expected, address):
+            return False
+        partial = self.carrier.partials.claim(expected, address)
+        try:
+            partial.prove(transfer.path)
+        except DownloadError:
+            partial.release()
+            return False
+        self.settle([Carried(transfer, partial, passed.source, passed.receipt)])
+        return True
 
     def _client(self) -> GlobusClient:
         """Any of the clients: one call moves the files of all repositories."""
@@ -76,9 +99,28 @@ class Delivery:
             for key, one in self._waiting.items()
         ]
 
+    @property
+    def under_way(self) -> int:
+        """Bytes that have travelled and are not settled yet."""
+        return max(0, self._moved - self._delivered)
+
+    def notes(self) -> list[str]:
+        """What the service's tasks have moved, a sentence each, with the page that shows the task."""
+        return [
+            f"Globus moved {files(task.files)}, {human_bytes(task.bytes)} at {human_bytes(task.rate)}/s: {task.link}"
+            for task in self._tasks.values()
+        ]
+
+    def _progress(self, moved: int, _files: int) -> None:
+        self._moved = moved
+
     def _deliver(self, results: Sequence[Result]) -> None:
-        arrived = [self._arrival(result) for result in results]
-        self.settle([one for one in arrived if one])
+        """Settle what has come, a group at a time: each file of a group is open until it is published."""
+        self._tasks |= {result.task.task_id: result.task for result in results if result.task}
+        for group in batches(results, _GROUP):
+            arrived = [self._arrival(result) for result in group]
+            self.settle([one for one in arrived if one])
+            self._delivered += sum(result.item.size or result.bytes for result in group if not result.failure)
 
     def _arrival(self, result: Result) -> Carried | Outcome | None:
         passed = self._waiting.pop(result.item.key)

@@ -67,7 +67,8 @@ class Progress:
         """Take a sample, and return how the run stands."""
         done, board = self.run.bytes_done(), self.run.switchboard
         self.throughput.note(self._clock() - self._begun, done)
-        return Standing(self.plan, self.run.tally, done, self.throughput, dict(board.refusals), board.remarks())
+        refusals, remarks, notes = dict(board.refusals), board.remarks(), self.run.notes()
+        return Standing(self.plan, self.run.tally, done, self.throughput, refusals, remarks, notes)
 
     def show(self) -> None:
         """Take a sample, and now and then show how far it is; the percentage never moves backwards."""

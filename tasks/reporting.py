@@ -105,10 +105,23 @@ def markdown(standing: Standing, summary: Summary, outcomes: Sequence[Outcome] =
     if standing.tally.given:
         svg = picture(standing.throughput.samples, standing.tally.given)
         lines += ["", "## Which source gave what?", "", as_markdown(svg, "throughput, and what each source gave")]
+    if standing.notes:
+        lines += [
+            "",
+            "## What did Globus do?",
+            "",
+            *(f"- {_with_link(note)}" for note in standing.notes[:_MOST_FOLDERS]),
+        ]
     lines += ["", "## Where is it?", "", f"Below {escape(plan.root)}"]
     lines += [*_folders(outcomes, alyx)]
     lines += ["", f"Catalogue: {escape(plan.catalogue)}"] if plan.catalogue else []
     return "\n".join(lines)
+
+
+def _with_link(note: str) -> str:
+    """A sentence that ends in an address of ours, as Markdown."""
+    words, _, address = note.rpartition(": ")
+    return f"{escape(words)}: <{address}>"
 
 
 def _folders(outcomes: Iterable[Outcome], alyx: str) -> Iterator[str]:

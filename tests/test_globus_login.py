@@ -149,22 +149,24 @@ def together(count, call):
 def child(environment, gate):
     os.environ.update(environment)
     gate.wait()
-    together(4, connect({}, Pace()).submission_id)
+    together(8, connect({}, Pace()).submission_id)
 
 
 def test_an_expired_token_is_refreshed_once_for_all_processes(lab, home):
     lab.emulator.tokens(refresh_reply="rotate")
     write_profile(home, refresh_token="Rg1", access_token="Ag0", expires_at_seconds=10)
-    gate = FORKS.Barrier(3)
+    gate = FORKS.Barrier(4)
     environment = {**lab.emulator.environment, "HOME": str(home)}
-    children = [FORKS.Process(target=child, args=(environment, gate)) for _ in range(3)]
+    children = [FORKS.Process(target=child, args=(environment, gate)) for _ in range(4)]
     for process in children:
         process.start()
     for process in children:
         process.join()
-    assert [process.exitcode for process in children] == [0] * 3
+    assert [process.exitcode for process in children] == [0] * 4
     assert len(lab.emulator.requests("POST /v2/oauth2/token")) == 1
     assert stored(home)["refresh_token"] not in ("Rg1", None)
+    assert load_client_params("globus.default").refresh_token == stored(home)["refresh_token"]
+    assert load_client_params("aws.default").a == 1
 
 
 @pytest.mark.parametrize(

@@ -184,20 +184,46 @@ def test_a_missing_file_that_the_service_does_not_skip_fails_within_three_events
     assert max(task["faults"] for task in lab.tasks()) <= 3
 
 
-@pytest.mark.parametrize(
-    ("event", "code", "verdict"),
-    [
-        ("PERMISSION_DENIED", "globus-destination", Verdict.NEXT_SOURCE),
-        ("QUOTA_EXCEEDED", "globus-quota", Verdict.STOP_RUN),
-    ],
-)
-def test_a_destination_that_cannot_be_written_needs_a_human_at_once(lab, event, code, verdict):
-    lab.emulator.path_fault("*", event, side="destination", times=None)
+def test_a_destination_that_cannot_be_written_needs_a_human_at_once(lab):
+    lab.emulator.path_fault("*", "PERMISSION_DENIED", side="destination", times=None)
     lab.move(lab.items(4), batch_files=2)
-    assert set(lab.codes().values()) == {code}
-    assert {result.failure.verdict for result in lab.results.values()} == {verdict}
+    assert set(lab.codes().values()) == {"globus-destination"}
+    assert {result.failure.verdict for result in lab.results.values()} == {Verdict.NEXT_SOURCE}
     assert lab.pace.elapsed < 60
     assert {task["status"] for task in lab.tasks()} == {"FAILED"}
+
+
+def test_a_full_destination_stops_the_run_once_nothing_fits_any_more(lab):
+    lab.emulator.path_fault("*", "QUOTA_EXCEEDED", side="destination", times=None)
+    lab.move(lab.items(40), batch_files=10)
+    codes = list(lab.codes().values())
+    assert (codes.count("globus-quota-file"), codes.count("globus-quota")) == (3, 37)
+    assert {result.failure.verdict for result in lab.results.values() if result.failure.code == "globus-quota"} == {
+        Verdict.STOP_RUN
+    }
+    assert lab.pace.elapsed < 60
+    assert {task["status"] for task in lab.tasks()} == {"FAILED"}
+
+
+def test_three_bad_files_among_five_hundred_fail_alone_and_soon(lab):
+    items = lab.items(500)
+    lab.emulator.path_fault("/day/0007.npy", "PERMISSION_DENIED", op="scan", times=None)
+    lab.emulator.path_fault("*/" + items[250].staged_name, "QUOTA_EXCEEDED", side="destination", times=None)
+    (lab.source / items[499].key).unlink()
+    lab.move(items)
+    failures = {key: code for key, code in lab.codes().items() if code}
+    assert failures == {
+        "day/0007.npy": "globus-forbidden",
+        "day/0250.npy": "globus-quota-file",
+        "day/0499.npy": "not-found",
+    }
+    assert all(lab.results[key].failure.next_step for key in failures)
+    assert "QUOTA_EXCEEDED" in lab.results["day/0250.npy"].failure.reason
+    good = [result for result in lab.results.values() if not result.failure]
+    assert len(good) == 497
+    assert all(result.staged.read_bytes() == (lab.source / result.item.key).read_bytes() for result in good)
+    assert {task["status"] for task in lab.tasks()} == {"SUCCEEDED", "FAILED"}
+    assert lab.pace.elapsed < 60
 
 
 def held(lab):

@@ -115,8 +115,8 @@ def patiently(work: Callable[[], T]) -> T:
     return work()
 
 
-def make_below_ours(path: Path) -> None:
-    """Make a directory in what is ours under a root, which is made, too.
+def made_below_ours(path: Path) -> Folder:
+    """Make a directory in what is ours under a root, which is made, too, and open it.
 
     Raises:
         DownloadError: `not-ours`.
@@ -133,6 +133,7 @@ def make_below_ours(path: Path) -> None:
         make_private(above, path.name, path)
     finally:
         os.close(above)
+    return Folder(path)
 
 
 def is_ours(path: Path) -> bool:

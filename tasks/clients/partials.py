@@ -1,10 +1,8 @@
 """Partials: bytes of a dataset that are not proven yet, named by content and claimed by rename.
 
-A partial's name is `<identity>.<owner>.<validator>.part`. The identity is the digest and the size, so
-that any source can continue it; without a digest it is the address. The owner is `free`, or names the
-process that is writing. Taking a partial is one atomic rename, which tells the winner on every file
-system, where `flock` lies on Lustre, GPFS and some NFS. The validator (a short hash of ETag or
-Last-Modified) is kept where no digest could unmask a splice.
+A partial's name is `<identity>.<owner>.<validator>.part`. The identity is the digest and the size, so that any source
+can continue it; without a digest it is the address. The owner is who writes it (see `owners`). The validator (a short
+hash of ETag or Last-Modified) is kept where no digest could unmask a splice.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tasks.clients.folder import Folder, make_below_ours, patiently
+from tasks.clients.folder import Folder, made_below_ours, patiently
 from tasks.clients.owners import FREE, host_of, is_free, machine, owner, short_hash
 from tasks.clients.proof import HEAD_BYTES, Expected
 from tasks.clients.verdicts import DownloadError, os_error
@@ -207,8 +205,7 @@ class Partials:
     def claim(self, expected: Expected, address: str) -> Partial:
         """Take the largest partial of this content that nobody is writing, or begin a new one.
 
-        Two workers that claim at once both get a file of their own: the same bytes may be fetched twice,
-        they are never written into one file by two.
+        Two workers that claim at once get a file each: bytes may be fetched twice, never written into one by two.
 
         Raises:
             DownloadError: `disk-full`, `read-only`, `name-too-long` or `local-io`; `not-ours`.
@@ -223,18 +220,26 @@ class Partials:
         except OSError as failure:
             raise os_error(failure, self.directory) from failure
 
+    def has(self, expected: Expected, address: str) -> bool:
+        """Whether something of this content is there that nobody holds."""
+        return bool(self._free(f"{identity(expected, address)}."))
+
     def adopt(self, staged: Path, expected: Expected, address: str) -> Partial:
         """Claim a file that a service has put beside the partials; raises as :meth:`claim` does."""
         mine = f"{identity(expected, address)}.{owner()}.{SUFFIX}"
         try:
-            patiently(lambda: self._move_in(staged, mine))
+            self._move_in(staged, mine)
             return self._continue(self._open(mine, expected, os.O_RDWR))
         except OSError as failure:
             raise os_error(failure, staged) from failure
 
     def _move_in(self, staged: Path, mine: str) -> None:
-        make_below_ours(self.directory)
-        self._folder = Folder(self.directory)
+        with contextlib.suppress(FileNotFoundError):  # a single download that ended has tidied the folder away
+            return os.rename(staged, mine, dst_dir_fd=self._folder.fd)
+        return patiently(lambda: self._move_in_anew(staged, mine))
+
+    def _move_in_anew(self, staged: Path, mine: str) -> None:
+        self._folder = made_below_ours(self.directory)
         os.rename(staged, mine, dst_dir_fd=self._folder.fd)
 
     def _open(self, name: str, expected: Expected, flags: int) -> Partial:

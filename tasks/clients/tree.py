@@ -13,7 +13,7 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from tasks.clients.folder import is_ours, make_below_ours, patiently
+from tasks.clients.folder import is_ours, made_below_ours, patiently
 from tasks.clients.seams import Disk
 from tasks.clients.verdicts import error, os_error
 
@@ -56,7 +56,7 @@ class Tree:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            patiently(lambda: make_below_ours(self.partials))
+            patiently(lambda: made_below_ours(self.partials))
         except (FileExistsError, NotADirectoryError) as failure:
             raise error("bad-root", f"{failure.filename}: {failure.strerror}.") from failure
         except OSError as failure:

@@ -92,12 +92,14 @@ class Batch:
         source: UUID of the endpoint they come from.
         idle_rounds: How many tasks in a row got nothing done for these files.
         attempts: How many tasks there have been for these files, this one counted.
+        resumed: An earlier run has submitted them, and may have taken some away.
     """
 
     source: str
     items: tuple[Item, ...]
     idle_rounds: int = 0
     attempts: int = 1
+    resumed: bool = False
 
     @property
     def bytes(self) -> int:

@@ -13,7 +13,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tasks.clients.folder import Folder, make_below_ours, patiently
+from tasks.clients.folder import Folder, made_below_ours, patiently
 from tasks.clients.globus.batches import staged_names
 from tasks.clients.owners import FREE, is_free, owner
 from tasks.clients.verdicts import os_error
@@ -126,8 +126,7 @@ class Journal:
         return f"{submission_id}.{self._who}{SUFFIX}"
 
     def _write(self, entry: Entry) -> None:
-        make_below_ours(self._directory)
-        folder, name = Folder(self._directory), self._mine(entry.submission_id)
+        folder, name = made_below_ours(self._directory), self._mine(entry.submission_id)
         new = f".new-{name}"
         descriptor = folder.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -21,6 +21,27 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """A task that has ended, for the report.
+
+    Attributes:
+        files: Files that it brought.
+        bytes: Bytes that it moved, those that were sent again too.
+        rate: Bytes a second, as the service counts them.
+    """
+
+    task_id: str
+    files: int
+    bytes: int
+    rate: int
+
+    @property
+    def link(self) -> str:
+        """Where a person can look at it."""
+        return f"https://app.globus.org/activity/{self.task_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What became of one file.
 
@@ -28,6 +49,7 @@ class Result:
         staged: Where its bytes lie, not proven yet; None after a failure, or when it is `there`.
         failure: Why there are none.
         there: Another run on the same root has given it its final name meanwhile.
+        task: The task that brought it, if one did in this run.
         bytes: Bytes that Globus moved for it.
         attempts: Tasks that it travelled in.
     """
@@ -38,6 +60,7 @@ class Result:
     bytes: int = 0
     attempts: int = 1
     there: bool = False
+    task: Ended | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +113,8 @@ def _result(item: Item, batch: Batch, destination: Destination, testimony: Testi
     if row := testimony.moved.get(route.destination_path):
         if staged.is_file():
             return Result(item, staged, bytes=int(row.get("size") or staged.stat().st_size), attempts=batch.attempts)
+        if batch.resumed:  # the run that died has taken it away before it could publish it
+            return None
         detail = f"{route.source_path} should be at {staged}, which the endpoint calls {route.destination_path}."
         return Result(item, failure=error("globus-invisible", detail), attempts=batch.attempts)
     if testimony.succeeded and staged.is_file() and item.size in (None, staged.stat().st_size):

@@ -50,6 +50,7 @@ class Run:
         self._waiting: deque[Batch] = deque()
         self._running: list[Running] = []
         self._done_bytes = self._done_files = 0
+        self._in_vain = 0
         self._told = (0, 0)
         self._asked_at = self._pace.monotonic() - _APART
 
@@ -137,12 +138,12 @@ class Run:
     def _see(self, running: Running) -> None:
         """Look at the task, and at its events where something is wrong that was not wrong before."""
         watch = running.watch
-        before = (watch.document.get("faults"), watch.document.get("nice_status"))
+        before = watch.health
         watch.see(self._service.task(running.task_id))
         self._submitter.journal.renew(running.submission_id)
         if watch.document.get("is_paused"):
             running.said = self._service.pause_message(running.task_id)
-        elif watch.in_trouble and before != (watch.document.get("faults"), watch.document.get("nice_status")):
+        elif (watch.in_trouble or watch.failed_by_itself) and before != watch.health:
             events = self._service.error_events(running.task_id)
             running.said = " | ".join(f"{event['code']}: {event['description']}" for event in events[:1])
             running.named |= {globus_event_path(str(event.get("details"))) for event in events}
@@ -185,15 +186,17 @@ class Run:
         batch, destination = running.batch, self._submitter.destination
         self._running.remove(running)
         try:
-            results, left, why = harvest(running, why, self._service, destination, self._pace)
+            found = harvest(running, why, self._service, destination, self._pace)
         except DownloadError as failure:
             if failure.code == "stopped":
                 raise
             self._fail(batch, batch.items, failure)
             return
-        self._hand_over(results)
+        self._hand_over(found.results)
         self._submitter.journal.ended(running.submission_id)
-        self._again(batch, left, why, moved=bool(results))
+        self._in_vain = 0 if found.moved else self._in_vain + 1
+        stops = found.in_vain.verdict is Verdict.STOP_RUN and self._in_vain >= self._options.idle_rounds
+        self._again(batch, found.left, found.in_vain if stops else found.why, moved=found.moved)
 
     def _again(self, batch: Batch, left: Sequence[Item], why: DownloadError, *, moved: bool) -> None:
         """Send what was left in a task of its own, unless that has been in vain too often."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.clients.globus.batches import Batch, Destination, Item, staged_names, transfer_document
 from tasks.clients.globus.journal import Entry, Journal
+from tasks.clients.globus.outcomes import Ended
 from tasks.clients.globus.watch import Watch
 from tasks.clients.verdicts import DownloadError, Verdict, error
 
@@ -47,7 +48,11 @@ class Running:
     @property
     def name(self) -> str:
         """The task, and what it says, for the human."""
-        return f"Task https://app.globus.org/activity/{self.task_id}. {self.said}".rstrip()
+        return f"Task {self.ended(0).link}. {self.said}".rstrip()
+
+    def ended(self, files: int) -> Ended:
+        """What the report tells of it."""
+        return Ended(self.task_id, files, self.watch.bytes_moved, self.watch.rate)
 
 
 @dataclass(slots=True)
@@ -92,7 +97,7 @@ class Submitter:
                 self.journal.ended(entry.submission_id)
                 found.fresh += mine
             else:
-                found.open.append((entry, Batch(mine[0].endpoint, tuple(mine))))
+                found.open.append((entry, Batch(mine[0].endpoint, tuple(mine), resumed=True)))
         found.fresh += wanted.values()
         return found
 

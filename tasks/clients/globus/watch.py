@@ -68,6 +68,11 @@ class Watch:
         return int(self.document.get("files_transferred") or 0) + int(self.document.get("files_skipped") or 0)
 
     @property
+    def rate(self) -> int:
+        """Bytes a second, as the service counts them."""
+        return int(self.document.get("effective_bytes_per_second") or 0)
+
+    @property
     def ended(self) -> bool:
         """Whether the task has come to its end; `INACTIVE` and a pause are none."""
         return self.document.get("status") in ("SUCCEEDED", "FAILED")
@@ -88,6 +93,17 @@ class Watch:
         """Whether the event list has something to tell."""
         document = self.document
         return not self.ended and (document.get("nice_status") or "OK") not in _HEALTHY
+
+    @property
+    def health(self) -> tuple[object, object]:
+        """What changes when something goes wrong that was not wrong before."""
+        return self.document.get("faults"), self.document.get("nice_status")
+
+    @property
+    def failed_by_itself(self) -> bool:
+        """Whether it has come to a bad end that nobody asked for."""
+        fatal = self.document.get("fatal_error") or {}
+        return self.document.get("status") == "FAILED" and fatal.get("code") != "CANCELED"
 
     def see(self, document: Json) -> None:
         """Take in a task document, and decide when to look again."""

@@ -435,6 +435,12 @@ RULES: dict[str, Rule] = {
         "The disk that the local Globus endpoint writes to is full, or its quota is used up.",
         "Free some space and run again: what has been moved is kept.",
     ),
+    "globus-quota-file": _row(
+        "NEXT_SOURCE",
+        "SOURCE",
+        "There is no room for this file where the local Globus endpoint writes.",
+        "Free some space or raise the quota, then run again.",
+    ),
     "globus-destination": _row(
         "NEXT_SOURCE",
         "SOURCE",
