@@ -67,21 +67,22 @@ def main() -> None:
     try:
         sys.exit(cli(prog_name="prefect-alyx", standalone_mode=False) or DONE)
     except DownloadError as failure:
-        for line in _complaint(failure):
-            say(line)
+        _complain(coded(failure.reason, failure.code), failure.next_step)
         sys.exit(USAGE if failure.code in _MISUSE else _EXIT.get(failure.verdict, USAGE))
     except click.ClickException as misuse:
-        misuse.show()
+        context = misuse.ctx if isinstance(misuse, click.UsageError) else None
+        place = context.command_path if context else "prefect-alyx"
+        _complain(misuse.format_message(), f"`{place} --help` shows what there is, with examples.")
         sys.exit(USAGE)
     except (click.Abort, KeyboardInterrupt):
         say("prefect-alyx: stopped; run it again, and it resumes.")
         sys.exit(STOPPED)
 
 
-def _complaint(failure: DownloadError) -> Iterator[str]:
-    """What is wrong, with its code, and below it what to do."""
-    yield from wrapped(f"prefect-alyx: {coded(failure.reason, failure.code)}", "  ", first="")
-    yield from wrapped(failure.next_step, "     ", first="  -> ")
+def _complain(what: str, next_step: str) -> None:
+    """Say what is wrong and, below it, what to do."""
+    for line in (*wrapped(f"prefect-alyx: {what}", "  ", first=""), *wrapped(next_step, "     ", first="  -> ")):
+        say(line)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -46,6 +46,9 @@ def require_writable(root: Path) -> None:
     Raises:
         DownloadError: `bad-root` or `read-only`.
     """
+    for place in (root.absolute(), *root.absolute().parents):
+        if place.is_symlink() and not place.exists():  # a drive that is not plugged in
+            raise error("bad-root", f"{root}: {place} leads to {place.readlink()}, which is not there.")
     ground = _ground(root)
     if not ground.is_dir():
         raise error("bad-root", f"{root}: {ground} is no directory.")

@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self.server.app(asked))
 
     def _answer(self, reply: Reply) -> None:
-        self.send_response(reply.status)
+        (self.send_response_only if "Date" in reply.headers else self.send_response)(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(reply.body) if reply.length is None else reply.length))

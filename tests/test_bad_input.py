@@ -144,7 +144,7 @@ def test_a_command_line_that_is_none(command, arguments, words):
     done = command(*arguments)
     assert (done.code, done.out) == (USAGE, "")
     for word in words:
-        assert word in done.err
+        assert word in unwrapped(done.err)
 
 
 def test_a_terminal_that_lacks_letters(command, lab, tmp_path, monkeypatch):

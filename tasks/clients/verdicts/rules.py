@@ -127,7 +127,7 @@ RULES: dict[str, Rule] = {
     "unauthorised": _row(
         "STOP_RUN",
         "RUN",
-        "The server refuses the credentials (401).",
+        "The server refuses the credentials.",
         "Run `prefect-alyx setup` for this repository's protocol, or correct its login in ~/.one.",
     ),
     "forbidden": _row(
