@@ -10,13 +10,12 @@ from tasks.clients.fetching import Receipt
 from tasks.clients.proof import HEAD_BYTES, Expected
 from tasks.clients.verdicts import DownloadError, Verdict, error, os_error
 from tasks.model import Outcome, State
+from tasks.outcomes import failed
 from tasks.switchboard import CLOSING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from tasks.clients.fetching import Exchange, Fetch
     from tasks.clients.partials import Partial, Partials
-    from tasks.clients.publish import Published
     from tasks.clients.streaming import StreamingClient
     from tasks.clients.tree import Tree
     from tasks.model import Source, Transfer
@@ -54,6 +53,28 @@ class Passed:
     receipt: Receipt = field(default_factory=Receipt)
 
 
+@dataclass(slots=True)
+class Begun:
+    """A transfer whose first request was made together with others', and did not end in the proven file.
+
+    Attributes:
+        way: Holds the claimed partial.
+        source: The one that was asked.
+        fetch: What has the other attempts.
+        first: The first attempt, which has ended.
+    """
+
+    way: Way
+    source: Source
+    fetch: Fetch
+    first: Exchange
+
+    @property
+    def transfer(self) -> Transfer:
+        """The transfer."""
+        return self.way.transfer
+
+
 #: What carrying a transfer ends in.
 Arrival = Carried | Outcome | Passed
 
@@ -63,7 +84,7 @@ def is_managed(source: Source) -> bool:
     return client_class(source.protocol).capabilities.managed
 
 
-def _parted(sources: tuple[Source, ...]) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
+def parted(sources: tuple[Source, ...]) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
     """Sources whose bytes pass through this process, and those that a service moves."""
     direct = tuple(source for source in sources if not is_managed(source))
     return direct, tuple(source for source in sources if is_managed(source))
@@ -77,21 +98,23 @@ class Carrier:
     partials: Partials
     switchboard: Switchboard
 
-    def carry(self, transfer: Transfer) -> Arrival:
-        """Prove what lies at the final name, or fetch the bytes into a proven partial.
+    def carry(self, waiting: Transfer | Begun) -> Arrival:
+        """Prove what lies at the final name, or fetch the bytes into a proven partial; go on with what is begun.
 
         Returns:
             The proven partial, to be published in a group; the outcome, where there is nothing to publish; or the
             transfer to be passed to a service, where only that can still bring it.
         """
-        direct, managed = _parted(transfer.sources)
-        way = _Way(self, transfer, direct)
+        begun = waiting if isinstance(waiting, Begun) else None
+        transfer = waiting.transfer if isinstance(waiting, Begun) else waiting
+        direct, managed = parted(transfer.sources)
+        way = begun.way if begun else Way(self, transfer, direct)
         try:
             expected = Expected.of(transfer.size, transfer.digest)
-            found = self.found(transfer)
+            found = None if begun else self.found(transfer)
             if found:
                 return found
-            return way.fetch(expected) if direct or not managed else Passed(transfer, managed[0])
+            return way.fetch(expected, begun) if direct or not managed else Passed(transfer, managed[0])
         except DownloadError as failure:
             hopeless = failure.verdict is Verdict.STOP_RUN or way.same_wrong_bytes()
             way.let_go()
@@ -148,7 +171,7 @@ class Carrier:
 
 
 @dataclass(slots=True)
-class _Way:
+class Way:
     """One transfer on its way along its sources."""
 
     carrier: Carrier
@@ -160,18 +183,22 @@ class _Way:
     wrong: list[tuple[str, str]] = field(default_factory=list)
     _blamed: int = 0
 
-    def fetch(self, expected: Expected) -> Carried:
+    def fetch(self, expected: Expected, begun: Begun | None = None) -> Carried:
         """Ask every source once without patience, then those that may mend with all of it.
 
         So a transient fault costs no wait while another source can go on where the first one stopped.
         """
         switchboard = self.carrier.switchboard
         candidates = switchboard.order(self.sources)
+        if begun:
+            candidates.sort(key=begun.source.__ne__)
         for impatient in (True, False) if len(candidates) > 1 else (False,):
             for source in list(candidates):
                 if self.same_wrong_bytes():
                     break
-                if self._ask(source, expected, attempts=1 if impatient else switchboard.options.attempts):
+                attempts = 1 if impatient else switchboard.options.attempts
+                first, begun = begun, None
+                if self._ask(source, expected, attempts, first):
                     assert self.partial is not None  # noqa: S101  (`_ask` claimed it; for the type checker)
                     return Carried(self.transfer, self.partial, source, self.receipt)
                 if self.failures[source].verdict is not Verdict.RETRY:
@@ -183,18 +210,21 @@ class _Way:
         wrong = self.partial.wrong if self.partial else []
         return len(set(wrong)) < len(wrong)
 
-    def _ask(self, source: Source, expected: Expected, *, attempts: int) -> bool:
+    def _ask(self, source: Source, expected: Expected, attempts: int, begun: Begun | None) -> bool:
         switchboard = self.carrier.switchboard
         try:
             client = cast("StreamingClient", switchboard.client(source))
-            client.fetch(source.address, self._claim(source, expected), receipt=self.receipt, attempts=attempts)
+            if begun:
+                client.complete(begun.fetch, begun.first)
+            else:
+                client.fetch(source.address, self.claim(source, expected), receipt=self.receipt, attempts=attempts)
         except DownloadError as failure:
             self._note(source, failure)
             return False
         switchboard.note(source, None)
         return True
 
-    def _claim(self, source: Source, expected: Expected) -> Partial:
+    def claim(self, source: Source, expected: Expected) -> Partial:
         """With a digest all sources continue one partial; without, each address has its own."""
         if self.partial and not expected.digest:
             self.let_go()
@@ -236,65 +266,3 @@ class _Way:
         if self.partial:
             self.partial.release()
             self.partial = None
-
-
-def published(carried: Carried, result: Published | DownloadError) -> Outcome:
-    """The outcome of a transfer after its group was published."""
-    transfer, source, receipt = carried.transfer, carried.source, carried.receipt
-    failure = result if isinstance(result, DownloadError) else None
-    return Outcome(
-        transfer.dataset,
-        transfer.path,
-        State.FAILED if failure else State.PUBLISHED,
-        source=source.repository,
-        protocol=source.protocol,
-        bytes=receipt.bytes,
-        attempts=receipt.attempts,
-        verdict=failure.verdict if failure else "",
-        reason=failure.reason if failure else carried.note,
-        next_step=failure.next_step if failure else "",
-        code=failure.code if failure else "",
-        size=transfer.size if isinstance(result, DownloadError) else result.size,
-        digest=transfer.digest,
-        verified="" if isinstance(result, DownloadError) else result.verified,
-        mtime_ns=None if isinstance(result, DownloadError) else result.mtime_ns,
-        seconds=receipt.seconds,
-    )
-
-
-def failed(
-    transfer: Transfer, failure: DownloadError, said: Mapping[Source, DownloadError], receipt: Receipt
-) -> Outcome:
-    """The outcome of a transfer that could not be had.
-
-    Args:
-        transfer: What was to be had.
-        failure: What it amounts to.
-        said: What each source answered that was asked.
-        receipt: What it has cost.
-    """
-    asked = list(said)
-    return Outcome(
-        transfer.dataset,
-        transfer.path,
-        State.FAILED,
-        source=asked[-1].repository if asked else "",
-        protocol=asked[-1].protocol if asked else "",
-        bytes=receipt.bytes,
-        attempts=receipt.attempts,
-        verdict=failure.verdict,
-        reason=_reasons(said) or failure.reason,
-        next_step=failure.next_step,
-        code=failure.code,
-        size=transfer.size,
-        digest=transfer.digest,
-        seconds=receipt.seconds,
-    )
-
-
-def _reasons(said: Mapping[Source, DownloadError]) -> str:
-    """What each source said; those that said the same, together."""
-    who: dict[str, list[str]] = {}
-    for source, why in said.items():
-        who.setdefault(why.reason, []).append(source.repository)
-    return " | ".join(f"{', '.join(repositories)}: {reason}" for reason, repositories in who.items())

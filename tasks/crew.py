@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tasks.carrying import Carried
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from tasks.carrying import Arrival
-    from tasks.model import Transfer
 
 
 #: A group is synced, renamed and recorded together: large enough to share the cost, small enough to lose little.
@@ -29,6 +28,10 @@ FIRST_THREADS = 2
 IDLE_SECONDS = 0.02
 
 
+#: What is carried: transfers, some of them begun already.
+Waiting = TypeVar("Waiting")
+
+
 @dataclass(frozen=True, slots=True)
 class _Bug:
     """An error that no carrier should let through; it is raised again in the thread that waits."""
@@ -36,7 +39,7 @@ class _Bug:
     error: BaseException
 
 
-class Crew:
+class Crew(Generic[Waiting]):
     """Threads that carry transfers side by side, until there are none or the run is stopped.
 
     Args:
@@ -47,7 +50,7 @@ class Crew:
     """
 
     def __init__(
-        self, carry: Callable[[Transfer], Arrival], transfers: Iterable[Transfer], size: int, stop: threading.Event
+        self, carry: Callable[[Waiting], Arrival], transfers: Iterable[Waiting], size: int, stop: threading.Event
     ) -> None:
         self._carry = carry
         self._waiting = iter(transfers)
@@ -116,7 +119,7 @@ class Crew:
             self._arrivals.put(_Bug(error))
         self._due.set()
 
-    def _next(self) -> Transfer | None:
+    def _next(self) -> Waiting | None:
         if self._stop.is_set() or self._abandoned.is_set():
             return None
         with self._lock:

@@ -18,7 +18,7 @@ from prefect.tasks import exponential_backoff
 
 from tasks.alyx import AlyxClient
 from tasks.bandwidth import meter
-from tasks.carrying import Carried, Carrier, Passed, published
+from tasks.carrying import Carried, Carrier, Passed
 from tasks.catalogue import repositories
 from tasks.clients import DownloadError, Verdict, WireOptions
 from tasks.clients.partials import Partials
@@ -30,8 +30,10 @@ from tasks.ledgers import open_ledger
 from tasks.limits import limits_of, slots
 from tasks.managed import Delivery, prune_received
 from tasks.model import Json, Outcome, State, Summary
+from tasks.outcomes import published
 from tasks.planfile import Plan, plans, prune_plans, read_batch
 from tasks.settings import AlyxSettings
+from tasks.small_files import SmallFiles
 from tasks.switchboard import Switchboard
 from tasks.tally import Tally
 
@@ -138,31 +140,34 @@ class Run:
 def download(run: Run, transfers: Iterable[Transfer], carry: Carry | None = None) -> Iterator[Outcome]:
     """Carry, publish and record transfers; yield each outcome once it is in the ledger.
 
-    First what passes through this process, then what a service moves, then what the service did not bring. When the
-    run is stopped, what was not begun is not reported: it stays planned.
+    First small files, then all others that pass through this process, then what a service moves, then what the
+    service did not bring. When the run is stopped, what was not begun is not reported: it stays planned.
 
     Args:
         run: The run.
         transfers: What is to be carried.
-        carry: Carries one of them; by default the run's own carrier.
+        carry: Carries one of them; by default the run's own carrier, and small files together.
     """
-    carrying = carry or run.carrier().carry
     passed: list[Passed] = []
-    yield from _carried(run, transfers, carrying, passed)
+    if carry is None:
+        carry, small = run.carrier().carry, SmallFiles(run.carrier(), transfers, run.connections)
+        yield from _settling(run, small.groups(), passed)
+        yield from _settling(run, Crew(carry, small.left, run.connections, run.pace.stop).groups(), passed)
+    else:
+        yield from _settling(run, Crew(carry, transfers, run.connections, run.pace.stop).groups(), passed)
     settled: list[Outcome] = []
     delivery = Delivery(run.carrier(), lambda group: settled.extend(_settled(run, group)))
     run.deliveries.append(delivery)
     if not run.pace.stop.is_set():
         delivery.move(passed)
     yield from settled
-    yield from _carried(run, delivery.left, carrying, [])
+    yield from _settling(run, Crew(carry, delivery.left, run.connections, run.pace.stop).groups(), passed)
 
 
-def _carried(run: Run, transfers: Iterable[Transfer], carry: Carry, passed: list[Passed]) -> Iterator[Outcome]:
-    """Let a crew carry transfers; what only a service can bring is passed on."""
-    crew = Crew(carry, transfers, run.connections, run.pace.stop)
+def _settling(run: Run, groups: Iterator[Sequence[Arrival]], passed: list[Passed]) -> Iterator[Outcome]:
+    """Publish and record what arrives; what only a service can bring is passed on."""
     unrecorded: list[Outcome] = []
-    for group in crew.groups():
+    for group in groups:
         passed += [one for one in group if isinstance(one, Passed)]
         outcomes = _published(run, [one for one in group if not isinstance(one, Passed)])
         try:
@@ -262,17 +267,17 @@ def download_batch(plan: str, batch: int, run_id: str, label: str) -> Json:  # n
     Returns:
         The batch's summary, and why the run has to stop, if it has to.
     """
-    return work_through(Path(plan), batch, run_id, lambda run, _: run.carrier().carry)
+    return work_through(Path(plan), batch, run_id, lambda *_: None)
 
 
-def work_through(path: Path, batch: int, run_id: str, carrying: Callable[[Run, Sequence[str]], Carry]) -> Json:
+def work_through(path: Path, batch: int, run_id: str, carrying: Callable[[Run, Sequence[str]], Carry | None]) -> Json:
     """Carry what is left of a batch, and sum up; what an earlier attempt of this run settled is not done again.
 
     Args:
         path: The plan.
         batch: Number of the batch.
         run_id: The run, in the ledger.
-        carrying: Makes what carries one transfer, of the run and the paths that are left.
+        carrying: Makes what carries one transfer, of the run and the paths that are left; None for the run's own.
     """
     begin = time.monotonic()
     transfers = read_batch(path, batch)

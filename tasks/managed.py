@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tasks.carrying import Carried, failed, is_managed
+from tasks.carrying import Carried, is_managed
 from tasks.clients.globus import GlobusClient, adopt
 from tasks.clients.globus import prune as prune_received
 from tasks.clients.globus.batches import Item
 from tasks.clients.proof import Expected
 from tasks.clients.verdicts import DownloadError
+from tasks.outcomes import failed
 from tasks.sessions import batches
 from tasks.wording import files, human_bytes
 

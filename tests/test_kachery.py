@@ -33,7 +33,7 @@ from deployments.sandbox.faults import (
 )
 from deployments.sandbox.faults.replies import document
 from deployments.sandbox.kachery import Gateway, Zone
-from tasks.carrying import Carried, Carrier, published
+from tasks.carrying import Carried, Carrier
 from tasks.clients import DownloadError, Verdict, WireOptions, client_class, client_for, store
 from tasks.clients.kachery import KacheryClient
 from tasks.clients.partials import Partials
@@ -41,6 +41,7 @@ from tasks.clients.patience import Holds
 from tasks.clients.publish import publish
 from tasks.clients.tree import Tree
 from tasks.model import Dataset, FileRecord, Source, State, Transfer
+from tasks.outcomes import published
 from tasks.preparing import Addresses
 from tasks.sources import ANYWHERE, Router
 from tasks.switchboard import Switchboard

@@ -34,6 +34,16 @@ class Receipt:
 
 
 @dataclass(slots=True)
+class Exchange:
+    """One request and its answer, and what speaks against it when it has ended."""
+
+    request: Request
+    host: str
+    answer: Answer
+    failure: DownloadError | None = None
+
+
+@dataclass(slots=True)
 class Fetch:
     """One file on its way: the attempts that complete and prove its partial.
 
@@ -60,8 +70,11 @@ class Fetch:
         self.name = unquote(self.address.rpartition("/")[2])
         self.budget = Budget(wire.pace, wire.holds, attempts=self.attempts, seconds=seconds)
 
-    def run(self) -> None:
+    def run(self, first: Exchange | None = None) -> None:
         """Attempt until the partial is proven.
+
+        Args:
+            first: The first attempt, where another has made it (see :meth:`begin`).
 
         Raises:
             DownloadError: what speaks against it; the partial keeps what can be continued.
@@ -69,20 +82,21 @@ class Fetch:
         pace = self.wire.pace
         begin = pace.monotonic()
         try:
-            self._attempt()
+            self._attempt(first)
         finally:
             self.receipt.seconds += pace.monotonic() - begin
 
-    def _attempt(self) -> None:
+    def _attempt(self, first: Exchange | None) -> None:
         while True:
-            before = self.partial.size
+            before = first.answer.offset if first else self.partial.size
             try:
-                resumed = self._complete()
+                resumed = self._end(first) if first else self._complete()
             except DownloadError as failure:
                 self.budget.spend(failure, self.partial.size - before)
             else:
                 if self._is_proven(resumed=resumed):
                     return
+            first = None
 
     def _complete(self) -> bool:
         """Fetch what is missing; return whether bytes of earlier attempts are part of the file."""
@@ -107,24 +121,35 @@ class Fetch:
         return another
 
     def _exchange(self, request: Request) -> bool:
-        partial, host = self.partial, host_of(request)
-        self.budget.wait_for(host)
-        answer = Answer(
-            partial, address=self.address, name=self.name, where=f"{self.name} at {host}", now=self.wire.pace.now
-        )
-        self.receipt.attempts += 1
+        self.budget.wait_for(host_of(request))
+        exchange = self.begin(request)
         try:
-            self.wire.perform(request, answer, self._range_headers(), self.budget)
+            self.wire.perform(request, exchange.answer, self._range_headers(), self.budget)
         except DownloadError as failure:
-            self.budget.heed(failure, host)
-            if not answer.resumable:
-                partial.rewind()
-            if request.temporary and failure.code in _REFUSALS:
-                raise error("forbidden", f"{answer.where}: HTTP {answer.status}.") from failure
-            raise
-        finally:
-            self.receipt.bytes += answer.received
-        return partial.size > answer.received
+            exchange.failure = failure
+        return self._end(exchange)
+
+    def begin(self, request: Request) -> Exchange:
+        """Count an attempt, whose answer is to be read into the partial."""
+        name, host = self.name, host_of(request)
+        self.receipt.attempts += 1
+        answer = Answer(
+            self.partial, address=self.address, name=name, where=f"{name} at {host}", now=self.wire.pace.now
+        )
+        return Exchange(request, host, answer)
+
+    def _end(self, exchange: Exchange) -> bool:
+        """Count what an attempt brought; return whether bytes of earlier ones are part of the file, or raise."""
+        partial, answer, failure = self.partial, exchange.answer, exchange.failure
+        self.receipt.bytes += answer.received
+        if failure is None:
+            return partial.size > answer.received
+        self.budget.heed(failure, exchange.host)
+        if not answer.resumable:
+            partial.rewind()
+        if exchange.request.temporary and failure.code in _REFUSALS:
+            raise error("forbidden", f"{answer.where}: HTTP {answer.status}.") from failure
+        raise failure
 
     def _is_proven(self, *, resumed: bool) -> bool:
         """Prove the partial; if it is wrong throw it away, and raise unless another attempt may mend it."""

@@ -68,7 +68,7 @@ class Partial:
     _refused: bool = False
 
     def __post_init__(self) -> None:
-        self._hash = self.expected.hasher()
+        self._hash = self._hash or self.expected.hasher()
 
     @property
     def path(self) -> Path:
@@ -199,7 +199,8 @@ class Partials:
         self.pace = pace
 
     @functools.cached_property
-    def _folder(self) -> Folder:
+    def folder(self) -> Folder:
+        """Where they lie, held open."""
         return Folder(self.directory)
 
     def claim(self, expected: Expected, address: str) -> Partial:
@@ -235,17 +236,17 @@ class Partials:
 
     def _move_in(self, staged: Path, mine: str) -> None:
         with contextlib.suppress(FileNotFoundError):  # a single download that ended has tidied the folder away
-            return os.rename(staged, mine, dst_dir_fd=self._folder.fd)
+            return os.rename(staged, mine, dst_dir_fd=self.folder.fd)
         return patiently(lambda: self._move_in_anew(staged, mine))
 
     def _move_in_anew(self, staged: Path, mine: str) -> None:
-        self._folder = made_below_ours(self.directory)
-        os.rename(staged, mine, dst_dir_fd=self._folder.fd)
+        self.folder = made_below_ours(self.directory)
+        os.rename(staged, mine, dst_dir_fd=self.folder.fd)
 
     def _open(self, name: str, expected: Expected, flags: int) -> Partial:
-        fd = self._folder.open(name, flags)
+        fd = self.folder.open(name, flags)
         validator = name.removesuffix(SUFFIX).rpartition(".")[2]
-        return Partial(self._folder, name, expected, self.disk, fd, validator=validator)
+        return Partial(self.folder, name, expected, self.disk, fd, validator=validator)
 
     def _continue(self, partial: Partial) -> Partial:
         try:
@@ -256,19 +257,19 @@ class Partials:
         return partial
 
     def _free(self, start: str) -> list[str]:
-        names = [name for name in self._names() if name.startswith(start) and is_free(self._folder, name)]
-        return sorted(names, key=self._folder.size, reverse=True)
+        names = [name for name in self._names() if name.startswith(start) and is_free(self.folder, name)]
+        return sorted(names, key=self.folder.size, reverse=True)
 
     def _names(self) -> list[str]:
-        return [name for name in self._folder.names() if name.endswith(SUFFIX)]
+        return [name for name in self.folder.names() if name.endswith(SUFFIX)]
 
     def _take(self, name: str, mine: str) -> str:
         """Rename to a name of our own, "" for one that is gone; a lost reply of an NFS server is told by looking."""
         target = f"{mine}.{name.removesuffix(SUFFIX).rpartition('.')[2]}{SUFFIX}"
         try:
-            self._folder.rename(name, target)
+            self.folder.rename(name, target)
         except FileNotFoundError:
-            return target if self._folder.size(target) >= 0 else ""
+            return target if self.folder.size(target) >= 0 else ""
         if host_of(name) not in (FREE, machine()):
             self._detach(target)
         return target
@@ -276,30 +277,28 @@ class Partials:
     def _detach(self, name: str) -> None:
         """Move the bytes to a file of our own: an owner on another machine may only be slow, and still write."""
         copy = f".copy-{owner()}"
-        source, target = self._folder.open(name, os.O_RDONLY), self._folder.open(copy, _NEW)
+        source, target = self.folder.open(name, os.O_RDONLY), self.folder.open(copy, _NEW)
         with os.fdopen(source, "rb") as old, os.fdopen(target, "wb") as new:
             shutil.copyfileobj(old, new, _READ)
-        self._folder.rename(copy, name)
+        self.folder.rename(copy, name)
 
     def bytes(self) -> int:
         """Bytes that lie in partials now; 0 where somebody has removed the folder."""
         with contextlib.suppress(FileNotFoundError):
-            return sum(max(0, self._folder.size(name)) for name in self._names())
+            return sum(max(0, self.folder.size(name)) for name in self._names())
         return 0
 
     def make_room(self) -> None:
         """Remove the largest free partial: where the disk is full, the ledger has to say how the run ended."""
         for largest in self._free("")[:1]:
-            self._folder.unlink(largest)
+            self.folder.unlink(largest)
 
     def prune(self, retention_seconds: float) -> int:
         """Remove partials that nobody continued for so long; return how many."""
         removed = 0
         for name in self._names():
             with contextlib.suppress(OSError):  # another run prunes too, or nothing can be removed here
-                if self.pace.now() - self._folder.stat(name).st_mtime > retention_seconds and is_free(
-                    self._folder, name
-                ):
-                    self._folder.unlink(name)
+                if self.pace.now() - self.folder.stat(name).st_mtime > retention_seconds and is_free(self.folder, name):
+                    self.folder.unlink(name)
                     removed += 1
         return removed

@@ -23,6 +23,10 @@ class Holds:
         self._until: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
 
+    def __bool__(self) -> bool:
+        """Whether any host asked at all."""
+        return bool(self._until)
+
     def set(self, host: str, until: float, window: float) -> None:
         """Remember that a host is not to be asked before `until`, and then spread over `window` seconds."""
         with self._lock:

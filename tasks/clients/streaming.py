@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from tasks.clients.fetching import Exchange
     from tasks.clients.partials import Partial
     from tasks.clients.wire import Request
 
@@ -109,19 +110,30 @@ class StreamingClient(DownloadClient):
         Raises:
             DownloadError: the partial keeps what can be continued.
         """
-        receipt = receipt or Receipt()
+        way = self.begin(file_address, partial, receipt or Receipt(), attempts)
+        self.complete(way)
+        return way.receipt
+
+    def begin(self, file_address: str, partial: Partial, receipt: Receipt, attempts: int | None = None) -> Fetch:
+        """Get ready to fetch a file; arguments as for :meth:`fetch`."""
         attempts = attempts or self.wire.options.attempts
-        way = Fetch(self.wire, file_address, partial, lambda: self.request(file_address), receipt, attempts)
+        return Fetch(self.wire, file_address, partial, lambda: self.request(file_address), receipt, attempts)
+
+    def complete(self, way: Fetch, first: Exchange | None = None) -> None:
+        """Fetch until the partial is proven, beginning with what the first attempt brought; see :meth:`fetch`."""
         try:
-            way.run()
+            way.run(first)
         except DownloadError as failure:
             if failure.code not in ("unauthorised", "forbidden"):
                 raise
             if not self.has_credentials:
-                raise self.without_credentials(failure, file_address) from failure
+                raise self.without_credentials(failure, way.address) from failure
             self._try_renewed(way, failure)
+        self.granted(way.address)
+
+    def granted(self, file_address: str) -> None:
+        """Note that a file was had: the credentials are good."""
         self._access.granted(file_address)
-        return receipt
 
     def _try_renewed(self, way: Fetch, failure: DownloadError) -> None:
         if self.renew():

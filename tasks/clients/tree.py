@@ -137,9 +137,13 @@ class Tree:
             raise error("target", f"{self.root / relative} is no regular file.")
         return file
 
+    def holds(self, relative: str) -> bool:
+        """Whether anything stands at a path; no more than a look: what acts on it walks there itself."""
+        return os.access(f"{self.root}/{relative}", os.F_OK, follow_symlinks=False)
+
     def stat(self, relative: str) -> os.stat_result | None:
         """Stat a regular file below the root without following a symlink; None where there is none."""
-        if not os.path.lexists(f"{self.root}/{relative}"):
+        if not self.holds(relative):
             return None  # one look, where the walk takes a dozen: it finds nothing either
         path = PurePosixPath(relative)
         try:

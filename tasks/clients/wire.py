@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 import pycurl
 
 from tasks.clients.authorities import trusted_authorities
+from tasks.clients.ending import conclude, no_answer
+from tasks.clients.gather import GATHERED_BYTES, Gather
 from tasks.clients.metered import METERED_BYTES, UNHURRIED_SECONDS, metered
 from tasks.clients.patience import HOLDS, Budget, Holds
-from tasks.clients.reach import Guard, guarded, is_plain
-from tasks.clients.verdicts import DownloadError, curl_error, error
+from tasks.clients.reach import guarded, is_plain
+from tasks.clients.verdicts import DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,10 +30,9 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from tasks.clients.answer import Answer
+    from tasks.clients.flights import Flight
     from tasks.clients.seams import Pace
 
-#: Few callbacks a file, and one that still stops soon on a slow line.
-_BUFFER_BYTES = 512 * 1024
 _MOST_REDIRECTS = 5
 _HTTP = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 
@@ -72,9 +73,7 @@ class WireOptions:
 
     def deadline(self, size: int | None) -> float:
         """Seconds that a file of this size may take in all; where bytes are metered, waiting is not its fault."""
-        if self.meter:
-            return UNHURRIED_SECONDS
-        return self.deadline_seconds + self.seconds_per_mib * (size or 0) / 2**20
+        return UNHURRIED_SECONDS if self.meter else self.deadline_seconds + self.seconds_per_mib * (size or 0) / 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +117,7 @@ class Wire:
         self.options = options
         self.pace = pace
         self.holds = holds
+        self.flights: deque[Flight] = deque()
         self._handles: deque[pycurl.Curl] = deque()
 
     def status(self, request: Request) -> int:
@@ -133,19 +133,19 @@ class Wire:
         Raises:
             DownloadError: no answer came.
         """
-        handle, body = self._new_handle(), bytearray()
+        handle, body = self.new_handle(), bytearray()
         guard = guarded(request, self.options.allow_hosts)
         try:
-            self._address(handle, request, self.options.connect_seconds + self.options.stall_seconds)
+            self.address(handle, request, self.options.connect_seconds + self.options.stall_seconds)
             handle.setopt(pycurl.OPENSOCKETFUNCTION, guard.open)
             handle.setopt(pycurl.NOPROGRESS, 1)
             handle.setopt(pycurl.RANGE, "0-0")
             handle.setopt(pycurl.WRITEFUNCTION, body.extend)
-            handle.setopt(pycurl.MAXFILESIZE, _BUFFER_BYTES)
+            handle.setopt(pycurl.MAXFILESIZE, GATHERED_BYTES)
             handle.perform()
         except pycurl.error as failure:
             if not handle.getinfo(pycurl.RESPONSE_CODE):
-                raise _no_answer(handle, failure, host_of(request), guard) from None
+                raise no_answer(handle, failure, host_of(request), guard) from None
             return int(handle.getinfo(pycurl.RESPONSE_CODE)), bytes(body)
         else:
             return int(handle.getinfo(pycurl.RESPONSE_CODE)), bytes(body)
@@ -158,31 +158,30 @@ class Wire:
         Raises:
             DownloadError: unless the answer was accepted to its end.
         """
-        handle = self._borrow()
-        watch, guard = _Watch(self.pace, self.options.stall_seconds), guarded(request, self.options.allow_hosts)
+        handle, failure, guard = self._borrow(), None, guarded(request, self.options.allow_hosts)
+        watch, gather = _Watch(self.pace, self.options.stall_seconds), Gather(answer.on_body)
         try:
-            self._address(handle, request, budget.seconds_left(), headers)
+            self.address(handle, request, budget.seconds_left(), headers)
             handle.setopt(pycurl.OPENSOCKETFUNCTION, guard.open)
             handle.setopt(pycurl.XFERINFOFUNCTION, watch.on_progress)
             handle.setopt(pycurl.HEADERFUNCTION, answer.lines.append)
-            handle.setopt(pycurl.WRITEFUNCTION, metered(answer.on_body, self.options.meter))
+            handle.setopt(pycurl.WRITEFUNCTION, metered(gather.take, self.options.meter))
             handle.perform()
-        except pycurl.error as failure:
-            answer.raise_failure()
-            if guard.refused:
-                raise error("address-refused", f"{answer.where}: {guard.refused}.") from None
-            raise _classify(handle, failure, answer, watch, budget) from None
+        except pycurl.error as raised:
+            failure = raised
+        try:
+            gather.hand_on()
+            conclude(handle, failure, answer, budget, silent=watch.silent, refused=guard.refused)
         finally:
             self._handles.append(handle)
-        answer.finish()
 
     def _borrow(self) -> pycurl.Curl:
         try:
             return self._handles.pop()
         except IndexError:
-            return self._new_handle()
+            return self.new_handle()
 
-    def _new_handle(self) -> pycurl.Curl:
+    def new_handle(self) -> pycurl.Curl:
         """A handle with what is the same for every request; connection, TLS session and DNS answers stay with it."""
         handle, options, authorities = pycurl.Curl(), self.options, trusted_authorities()
         slowest = min(options.stall_bytes_per_second, (options.bytes_per_second or math.inf) / 2)
@@ -197,7 +196,7 @@ class Wire:
             (pycurl.CAPATH if os.path.isdir(authorities) else pycurl.CAINFO, authorities),
             (pycurl.NOSIGNAL, 1),
             (pycurl.TCP_KEEPALIVE, 1),
-            (pycurl.BUFFERSIZE, METERED_BYTES if options.meter else _BUFFER_BYTES),
+            (pycurl.BUFFERSIZE, METERED_BYTES if options.meter else GATHERED_BYTES),
             (pycurl.CONNECTTIMEOUT_MS, math.ceil(options.connect_seconds * 1000)),
             (pycurl.LOW_SPEED_LIMIT, 0 if options.meter else math.ceil(slowest)),
             (pycurl.LOW_SPEED_TIME, math.ceil(options.stall_seconds)),
@@ -208,7 +207,7 @@ class Wire:
             handle.setopt(option, value)
         return handle
 
-    def _address(self, handle: pycurl.Curl, request: Request, seconds: float, headers: Sequence[str] = ()) -> None:
+    def address(self, handle: pycurl.Curl, request: Request, seconds: float, headers: Sequence[str] = ()) -> None:
         """Set what differs from request to request; what one request has and the next has not is taken back."""
         secure = request.url.lower().startswith("https:")
         handle.setopt(pycurl.URL, request.url)
@@ -250,41 +249,6 @@ class _Watch:
             self._bytes, self._since = received, now
         self.silent = now - self._since >= self.seconds
         return int(self.silent or self.pace.stop.is_set())
-
-
-def _classify(
-    handle: pycurl.Curl, failure: pycurl.error, answer: Answer, watch: _Watch, budget: Budget
-) -> DownloadError:
-    """Find the verdict on libcurl's error; where it is ambiguous, the phase and our own callbacks tell."""
-    number, message = int(failure.args[0]), str(failure.args[-1])
-    if number == pycurl.E_ABORTED_BY_CALLBACK and not watch.silent:
-        return error("stopped", f"{answer.where}.")
-    if number == pycurl.E_WRITE_ERROR and answer.is_error:
-        return answer.refusal()
-    if number in (pycurl.E_OPERATION_TIMEDOUT, pycurl.E_ABORTED_BY_CALLBACK):
-        return error(_which_timeout(handle, budget), f"{answer.where}: {answer.received:,} bytes came.")
-    if number == pycurl.E_UNSUPPORTED_PROTOCOL and not answer.status:
-        return error("protocol", f"{answer.where}: it does not speak HTTP.")
-    return curl_error(number, message, answer.where)
-
-
-def _no_answer(handle: pycurl.Curl, failure: pycurl.error, where: str, guard: Guard) -> DownloadError:
-    number, message = int(failure.args[0]), str(failure.args[-1])
-    if guard.refused:
-        return error("address-refused", f"{guard.refused}.")
-    if number == pycurl.E_OPERATION_TIMEDOUT:
-        return error(_phase(handle), f"{where}.")
-    return curl_error(number, message, where)
-
-
-def _which_timeout(handle: pycurl.Curl, budget: Budget) -> str:
-    if budget.seconds_left() <= 1:
-        return "deadline"
-    return _phase(handle)
-
-
-def _phase(handle: pycurl.Curl) -> str:
-    return "stalled" if float(handle.getinfo(pycurl.PRETRANSFER_TIME)) > 0 else "connect-timeout"
 
 
 def host_of(request: Request) -> str:
