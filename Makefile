@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-slow pictures check format bench faults mutants clean
+.PHONY: help setup demo docs test test-slow pictures check format bench faults fuzz mutants clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ format: $(READY) ## Put the code into its form
 
 faults: $(READY) ## Run the fault matrix over real sockets and print it as a table
 	@$(BIN)/python -m tests.matrix
+
+fuzz: $(READY) ## Make hostile input up, guided by coverage; CASES=1000000 for a long night
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	@$(BIN)/python -m tests.fuzz --cases $(or $(CASES),100000)
 
 mutants: $(READY) ## Break claim, verify and publish on purpose; prints what no test notices
 	@$(BIN)/python scripts/mutants.py

@@ -234,7 +234,9 @@ def fields_of(path: Path) -> dict[str, Any]:
         fields = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as failure:
         raise error("selection", f"{path} cannot be read: {_yaml_fault(failure)}.") from failure
-    except (OSError, UnicodeError) as failure:
+    except RecursionError as failure:
+        raise error("selection", f"{path} cannot be read: it is nested too deeply.") from failure
+    except (OSError, ValueError, TypeError, AttributeError) as failure:  # ValueError: a date that no calendar has
         raise error("selection", f"{path} cannot be read: {failure}.") from failure
     if not isinstance(fields, dict):
         raise error("selection", f"{path} holds no fields with values.")

@@ -6,10 +6,12 @@ older one are not disturbed, and a writer that dies leaves nothing that is taken
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -32,6 +34,11 @@ INFO = "cache_info.json"
 #: Bytes of one table, unpacked: fifty times what a million datasets need.
 _MOST_BYTES = 8 << 30
 _COPY = 1 << 20
+#: What zipfile raises for archives that are cut off, changed or made to mislead.
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, struct.error, KeyError, NotImplementedError, RuntimeError, EOFError, ValueError,
+    OverflowError,
+)  # fmt: skip
 #: Sets of tables that are kept: another process may still read the one before the newest.
 _KEPT = 2
 #: What a tag must be made of for Alyx to find its tables.
@@ -125,8 +132,12 @@ def unpack(archive: Path, target: Path) -> None:
         with zipfile.ZipFile(archive) as zipped:
             for name in (SESSIONS, DATASETS):
                 _unpack_one(zipped, name, target / name)
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, zlib.error) as failure:
+    except _BROKEN as failure:
         raise error("tables", f"The zip file cannot be read: {failure}.") from failure
+    except OSError as failure:
+        if failure.errno != errno.EINVAL:
+            raise
+        raise error("tables", "The zip file cannot be read: it says that an entry begins before it.") from failure
 
 
 def _unpack_one(zipped: zipfile.ZipFile, name: str, target: Path) -> None:

@@ -158,11 +158,15 @@ class Tables:
             yield from file.iter_batches(_ROWS, columns=columns, use_threads=False)
 
 
+#: What pyarrow raises for tables that are spoilt, and what cells of another kind than ONE's lead to.
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error)
+
+
 @contextmanager
 def _readable() -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as failure:
+    except _UNREADABLE as failure:
         raise error("tables", f"{failure}.") from failure
 
 

@@ -121,7 +121,7 @@ def as_address(host: str) -> IP | None:
         pass
     try:
         return IPv4Address(socket.inet_aton(host)) if host[:1].isdigit() else None
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL, or digits that are not ASCII's
         return None
 
 
