@@ -41,6 +41,7 @@ class Block:
     Attributes:
         line: Where it begins.
         reason: Why it is not run, "" where it is.
+        below: Whether nothing stands between it and the block before.
     """
 
     page: str
@@ -49,6 +50,7 @@ class Block:
     title: str
     text: str
     reason: str
+    below: bool
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -64,11 +66,13 @@ class Block:
 
 def blocks(path: Path) -> Iterator[Block]:
     """Yield the blocks of a page, in their order."""
-    text = path.read_text()
+    text, end = path.read_text(), 0
     for found in _FENCE.finditer(text):
         line = text.count("\n", 0, found.start()) + 1
         fields = found["language"], found["title"] or "", found["text"], found["reason"] or ""
-        yield Block(path.relative_to(ROOT).as_posix(), line, *fields)
+        below = bool(end) and not text[end : found.start()].strip()
+        end = found.end()
+        yield Block(path.relative_to(ROOT).as_posix(), line, *fields, below)
 
 
 def pages() -> list[Path]:

@@ -28,7 +28,7 @@ BLOCKS = [block for page in pages() for block in blocks(page)]
 RUN = [block for block in BLOCKS if not block.reason]
 #: Output, which other tests look at.
 SHOWN = {"text"}
-SHELL = ("sh", "console")
+SHELL = ("sh", "bash", "console")
 KNOWN = {*SHELL, "python", "yaml", "toml", "json", *SHOWN}
 
 
@@ -139,6 +139,6 @@ def test_a_page_from_top_to_bottom(page, desk):
     for block in BLOCKS:
         if block.page != page:
             continue
-        if printed and block.language == "text":
+        if printed and block.below and block.language == "text":
             assert plain(printed).endswith(plain(block.text)), block
         printed = "" if block.reason else perform(block, place, environment)
