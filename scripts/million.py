@@ -1,8 +1,9 @@
 """Plans a million datasets from ONE's cache tables, and says what it costs beside reading the same file alone.
 
-    python scripts/million.py [DATASETS]
+    python scripts/million.py [DATASETS ...]
 
-Prints the seconds and the highest resident memory of both, each measured in a process of its own, and their ratios.
+Prints the seconds and the highest resident memory of both, each measured in a process of its own, and their ratios;
+for several numbers of datasets, one after another.
 """
 
 from __future__ import annotations
@@ -133,6 +134,7 @@ def lines(count: int) -> Iterator[str]:
         _, _, bare = measured("nothing", Path(name))
         _, reading, reading_peak = measured("read", Path(name))
         files, planning, planning_peak = measured("plan", Path(name))
+    yield f"{count:,} datasets"
     yield f"imports alone:  {bare:7.0f} MB"
     yield f"pyarrow reads:  {reading:7.2f} s  {reading_peak:7.0f} MB"
     yield f"planned:        {planning:7.2f} s  {planning_peak:7.0f} MB  {files:,} files"
@@ -141,14 +143,16 @@ def lines(count: int) -> Iterator[str]:
 
 def main() -> None:
     """Measure, or be measured."""
-    if len(sys.argv) > 2:  # noqa: PLR2004  (a process that is measured)
+    what, *more = sys.argv[1:] or ["1000000"]
+    if what == "build":
+        build(Path(more[0]), int(more[1]))
+    elif what in ("plan", "read", "nothing"):
         begin = time.perf_counter()
-        work = {"plan": plan, "read": read}.get(sys.argv[1], lambda _: 0)
-        files = work(Path(sys.argv[2]))
+        files = {"plan": plan, "read": read}.get(what, lambda _: 0)(Path(more[0]))
         print(files, time.perf_counter() - begin, peak())
-        return
-    for line in lines(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000):
-        print(line)
+    else:
+        for count in map(int, (what, *more)):
+            print(*lines(count), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

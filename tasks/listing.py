@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Sessions from which on tables are worth their download.
 _MANY = 1000
 #: What means that Alyx offers no tables, or none that are of use, and not that Alyx cannot be talked to.
-_NO_TABLES = ("tables", "alyx-error", "alyx-not-found", "not-found", "forbidden", "redirect", "not-data")
+_NO_TABLES = ("tables", "tables-bomb", "alyx-error", "alyx-not-found", "not-found", "forbidden", "redirect", "not-data")
 
 
 @dataclass(frozen=True, slots=True)

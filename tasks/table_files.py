@@ -26,6 +26,7 @@ from tasks.clients.wire import Request
 
 if TYPE_CHECKING:
     from tasks.alyx import AlyxClient
+    from tasks.clients.verdicts import DownloadError
     from tasks.model import Json
 
 #: The tables that are taken out of the zip file; whatever else is in it stays there.
@@ -33,6 +34,10 @@ SESSIONS, DATASETS = "sessions.pqt", "datasets.pqt"
 INFO = "cache_info.json"
 #: Bytes of one table, unpacked: fifty times what a million datasets need.
 _MOST_BYTES = 8 << 30
+#: How much larger than packed a table may be, beyond the first bytes: it is compressed in itself, so a zip wins little.
+_MOST_RATIO, _FREE_BYTES = 20, 16 << 20
+#: Entries of a zip file; Alyx writes three.
+_MOST_ENTRIES = 100
 _COPY = 1 << 20
 #: What zipfile raises for archives that are cut off, changed or made to mislead.
 _BROKEN = (
@@ -126,12 +131,13 @@ def unpack(archive: Path, target: Path) -> None:
     """Take the two tables out of a zip file: by their names alone, so no entry can choose where it goes.
 
     Raises:
-        DownloadError: `tables`: it is no zip file, lacks a table, or holds one that is larger than it may be.
+        DownloadError: `tables`: it is no zip file, lacks a table, or has one twice; `tables-bomb`: it would fill the
+            disk. What was unpacked until then is left in `target`.
     """
     try:
         with zipfile.ZipFile(archive) as zipped:
-            for name in (SESSIONS, DATASETS):
-                _unpack_one(zipped, name, target / name)
+            for entry in _tables_of(zipped, archive.stat().st_size):
+                _unpack_one(zipped, entry, target / entry.filename)
     except _BROKEN as failure:
         raise error("tables", f"The zip file cannot be read: {failure}.") from failure
     except OSError as failure:
@@ -140,13 +146,37 @@ def unpack(archive: Path, target: Path) -> None:
         raise error("tables", "The zip file cannot be read: it says that an entry begins before it.") from failure
 
 
-def _unpack_one(zipped: zipfile.ZipFile, name: str, target: Path) -> None:
-    left = _MOST_BYTES
-    with zipped.open(name) as packed, target.open("xb") as file:
+def _tables_of(zipped: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
+    """The entries of the two tables, each of which must be there once; what is said of their sizes may be a lie."""
+    entries = zipped.infolist()
+    if len(entries) > _MOST_ENTRIES:
+        raise error("tables-bomb", f"It has {len(entries):,} entries, where {_MOST_ENTRIES} are the most.")
+    tables = [entry for entry in entries if entry.filename in (SESSIONS, DATASETS)]
+    if sorted(entry.filename for entry in tables) != sorted((SESSIONS, DATASETS)):
+        raise error("tables", f"The zip file does not hold {SESSIONS} and {DATASETS} once each.")
+    for entry in tables:
+        if entry.compress_size > size or entry.file_size > _most(entry):
+            raise _bomb(entry)
+    return tables
+
+
+def _most(entry: zipfile.ZipInfo) -> int:
+    """Bytes that an entry may have, unpacked."""
+    return min(_MOST_BYTES, _FREE_BYTES + _MOST_RATIO * entry.compress_size)
+
+
+def _bomb(entry: zipfile.ZipInfo) -> DownloadError:
+    detail = f"{entry.filename} has {entry.compress_size:,} bytes packed, and more than {_most(entry):,} unpacked."
+    return error("tables-bomb", detail)
+
+
+def _unpack_one(zipped: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
+    left = _most(entry)
+    with zipped.open(entry) as packed, target.open("xb") as file:
         while block := packed.read(_COPY):
             left -= len(block)
             if left < 0:
-                raise error("tables", f"{name} has more than {_MOST_BYTES:,} bytes.")
+                raise _bomb(entry)
             file.write(block)
 
 

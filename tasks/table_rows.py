@@ -47,6 +47,8 @@ _NEEDED = {SESSIONS: ("lab", "subject", "date", "number"), DATASETS: ("rel_path"
 _ROWS = 1 << 13
 #: Sessions that are held at a time.
 _SESSIONS = 1 << 8
+#: What an id takes however well it is packed, and rows that are never too many.
+_ID_BYTES, _FEW = 16, 100_000
 #: Bytes of a column that are read at a time; without it, pyarrow reads a row group's, which is often the file.
 _BUFFER = 1 << 16
 #: A revision's folder; some servers write `nan` for none.
@@ -78,6 +80,8 @@ class Tables:
     """A set of tables; they are read when they are asked for, a part at a time."""
 
     def __init__(self, directory: Path) -> None:
+        for name in (SESSIONS, DATASETS):
+            _plausible(directory / name)
         sessions = pq.ParquetFile(directory / SESSIONS)
         wanted = [name for name in sessions.schema_arrow.names if name in (*_SESSION_COLUMNS, "id", "id_0", "id_1")]
         self._sessions = sessions.read(wanted)
@@ -90,7 +94,7 @@ class Tables:
         """Open the tables of a directory.
 
         Raises:
-            DownloadError: `tables`: there are none that can be read.
+            DownloadError: `tables`: there are none that can be read; `tables-bomb`: their rows would fill the memory.
         """
         with _readable():
             tables = cls(directory)
@@ -168,6 +172,13 @@ def _readable() -> Iterator[None]:
         yield
     except _UNREADABLE as failure:
         raise error("tables", f"{failure}.") from failure
+
+
+def _plausible(file: Path) -> None:
+    """Refuse a table that says it has more rows than its bytes can hold ids: rows that are all alike take no room."""
+    rows, size = pq.read_metadata(file).num_rows, file.stat().st_size
+    if rows > _FEW and rows * _ID_BYTES > size:
+        raise error("tables-bomb", f"{file.name} has {rows:,} rows in {size:,} bytes, too few for as many ids.")
 
 
 def _key_names(schema: pa.Schema, name: str) -> list[str]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 import uuid as uuids
 import zipfile
 from datetime import date
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tasks import table_files
+from tasks.choice import ignore
 from tasks.clients.verdicts import DownloadError
+from tasks.listing import listing
+from tasks.selection import Selection
 from tasks.table_files import current, unpack
 from tasks.table_rows import Tables
 from tests.fake_alyx import FakeAlyx
@@ -47,18 +52,63 @@ def test_no_entry_chooses_where_it_goes(tmp_path: Path) -> None:
     [
         (b"<html>no zip</html>", "not a zip file"),
         (b"", "not a zip file"),
-        (zipped(sessions__pqt=b"x"), "datasets.pqt"),
-        (zipped(sessions__pqt=b"x" * 1001, datasets__pqt=b""), "more than 1,000 bytes"),
+        (zipped(sessions__pqt=b"x"), "once each"),
+        (zipped(sessions__pqt=b"x", datasets__pqt=b"y" * 999).replace(b"datasets.pqt", b"sessions.pqt"), "once each"),
     ],
 )
-def test_a_zip_file_that_is_none_or_too_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, words: str
-) -> None:
-    monkeypatch.setattr(table_files, "_MOST_BYTES", 1000)
+def test_a_zip_file_that_is_none(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "cache.zip").write_bytes(content)
     with pytest.raises(DownloadError, match=words) as caught:
         unpack(tmp_path / "cache.zip", tmp_path)
     assert caught.value.code == "tables"
+
+
+def lying(content: bytes) -> bytes:
+    """The same zip file, whose last entry says in both of its headers that it is ten bytes long."""
+    with zipfile.ZipFile(BytesIO(content)) as zip_file:
+        size = struct.pack("<I", zip_file.infolist()[-1].file_size)
+    assert content.count(size) == 2
+    return content.replace(size, struct.pack("<I", 10))
+
+
+BOMB = zipped(sessions__pqt=b"x", datasets__pqt=bytes(40 << 20))
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        (BOMB, "tables-bomb", "datasets.pqt has .* packed, and more than .* unpacked"),
+        (lying(BOMB), "tables", "Bad CRC"),
+        (zipped(**{f"n{number}": b"" for number in range(101)}), "tables-bomb", "101 entries"),
+    ],
+)
+def test_a_zip_bomb_fills_no_disk(tmp_path: Path, content: bytes, code: str, words: str) -> None:
+    assert len(content) < 100_000
+    (tmp_path / "cache.zip").write_bytes(content)
+    with pytest.raises(DownloadError, match=words) as caught:
+        unpack(tmp_path / "cache.zip", tmp_path)
+    assert caught.value.code == code
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.pqt")) < 1000
+
+
+def test_rows_that_take_no_room_fill_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "cache.zip").write_bytes(good(tmp_path))
+    unpack(tmp_path / "cache.zip", tmp_path)
+    many = {name: pa.repeat(value, 2_000_000).dictionary_encode() for name, value in ROW.items()}
+    pq.write_table(pa.table(many), tmp_path / "datasets.pqt")
+    with pytest.raises(DownloadError, match=r"2,000,000 rows in .* bytes, too few for as many ids") as caught:
+        Tables.open(tmp_path)
+    assert caught.value.code == "tables-bomb"
+
+
+def test_a_bomb_leaves_the_plan_to_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with serve(TableServer(FakeAlyx(), files={"/cache.zip": BOMB})) as there:
+        found = listing(
+            Selection(everything=True), client_of(there.url), {}, wanted="tables", configured=["http"], left_out=ignore
+        )
+    assert found.catalogue.startswith(f"REST of {there.url} (ONE's cache tables would take far more room")
+    assert not list(tmp_path.rglob("*.pqt"))
 
 
 @pytest.mark.parametrize("content", [b"PAR1 is not enough", b""])

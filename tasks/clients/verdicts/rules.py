@@ -586,6 +586,12 @@ RULES: dict[str, Rule] = {
         "ONE's cache tables cannot be used.",
         "Set PREFECT_INTEGRATIONS_ALYX_CATALOGUE to rest; whoever runs Alyx makes the tables (`one_cache`).",
     ),
+    "tables-bomb": _row(
+        "STOP_RUN",
+        "RUN",
+        "ONE's cache tables would take far more room than they need.",
+        "Nothing was taken from them; tell whoever runs Alyx. PREFECT_INTEGRATIONS_ALYX_CATALOGUE=rest does without.",
+    ),
     "other-tables": _row(
         "STOP_RUN",
         "RUN",
