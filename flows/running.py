@@ -16,6 +16,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.fetched import Course, Fetched, StoppedError
+from flows.teller import teller
 from tasks.alyx import AlyxClient
 from tasks.clients.verdicts import DownloadError
 from tasks.downloading import download_batch, finished, running
@@ -40,9 +41,8 @@ if TYPE_CHECKING:
     from tasks.model import Json
     from tasks.planfile import Plan
 
-#: How often a look is taken at how far it is, and how often a line says so.
+#: How often a look is taken at how far it is.
 _LOOK_SECONDS = 1.0
-_LINE_SECONDS = 30.0
 
 
 class Batch(Protocol):
@@ -156,19 +156,16 @@ def _run_batches(run: Run, progress: Progress, path: Path, batch: Batch, lease: 
 
 def _follow(run: Run, progress: Progress, futures: Mapping[PrefectFuture[Json], str], lease: Lease) -> None:
     """Show how far the batches are, keep the plan leased until all of them have ended, and tell the end of each."""
-    log, said = get_run_logger(), time.monotonic()
     waiting = list(futures)
-    while waiting:
-        ended, still = wait(waiting, timeout=_LOOK_SECONDS)
-        waiting = list(still)
-        for future in ended:
-            report_batch(progress.plan, futures[future], _summary(future))
-        progress.show()
-        if not lease.renew():
-            run.stop("Another worker has taken over this plan, since this one was silent for too long.")
-        if waiting and time.monotonic() - said >= _LINE_SECONDS:
-            said = time.monotonic()
-            log.info(progress.line())
+    with teller(get_run_logger().info) as voice:
+        while waiting:
+            ended, still = wait(waiting, timeout=_LOOK_SECONDS)
+            waiting = list(still)
+            for future in ended:
+                report_batch(progress.plan, futures[future], _summary(future))
+            voice.tell(progress.show())
+            if not lease.renew():
+                run.stop("Another worker has taken over this plan, since this one was silent for too long.")
 
 
 def _summary(future: PrefectFuture[Json]) -> Summary:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from tasks.answers import Standing, answers, left
+from tasks.answers import Standing, answers
 from tasks.tally import Tally
 from tasks.throughput import Throughput
 from tasks.wording import duration, human_bytes
@@ -70,18 +70,15 @@ class Progress:
         refusals, remarks, notes = dict(board.refusals), board.remarks(), self.run.notes()
         return Standing(self.plan, self.run.tally, done, self.throughput, refusals, remarks, notes)
 
-    def show(self) -> None:
-        """Take a sample, and now and then show how far it is; the percentage never moves backwards."""
+    def show(self) -> Standing:
+        """Take a sample, now and then show how far it is, and return it; the percentage never moves backwards."""
         standing = self.look()
         if self._clock() - self._updated >= _UPDATE_SECONDS:
             self._updated = self._clock()
             total = standing.bytes
             self._percent = max(self._percent, min(100.0, 100.0 * standing.done / total) if total else 100.0)
             self._update(standing)
-
-    def line(self) -> str:
-        """How far it is, for a log that is no terminal."""
-        return left(self.look())
+        return standing
 
     def complete(self, summary: Summary, outcomes: Iterable[Outcome]) -> Standing:
         """Move to the end, or stay where a run stopped; return how it stands.
