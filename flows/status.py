@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_se
 from flows.local_server import running_server
 from tasks.alyx import AlyxClient
 from tasks.clients.owners import FREE
-from tasks.clients.partials import SUFFIX
+from tasks.clients.partial import SUFFIX
 from tasks.clients.seams import Pace, bounded
 from tasks.clients.tree import Tree
 from tasks.disk import free_bytes

@@ -15,7 +15,8 @@ from tasks.switchboard import CLOSING
 
 if TYPE_CHECKING:
     from tasks.clients.fetching import Exchange, Fetch
-    from tasks.clients.partials import Partial, Partials
+    from tasks.clients.partial import Partial
+    from tasks.clients.partials import Partials
     from tasks.clients.streaming import StreamingClient
     from tasks.clients.tree import Tree
     from tasks.model import Source, Transfer

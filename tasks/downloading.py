@@ -97,6 +97,7 @@ class Run:
             bytes_per_second=settings.bytes_per_second,
             meter=meter(settings.bwlimit, pace),
             allow_hosts=settings.allow_hosts,
+            connections=settings.connections,
         )
         switchboard = Switchboard(records, options, pace)
         run = cls(id, tree, open_ledger(root), switchboard, pace, settings.connections)

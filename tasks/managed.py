@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tasks.carrying import Carrier, Passed
     from tasks.clients.globus.outcomes import Ended, Result
-    from tasks.clients.partials import Partial
+    from tasks.clients.partial import Partial
     from tasks.model import Outcome, Transfer
 
     Settle = Callable[[list[Carried | Outcome]], None]

@@ -73,7 +73,10 @@ def trusting(server):
         yield
 
 
-def meet(protocol, fault, data, target) -> Cell:
+QUICK = WireOptions(connect_seconds=1, stall_seconds=1)
+
+
+def meet(protocol, fault, data, target, options=QUICK) -> Cell:
     """Let one client fetch one file through one fault, and judge it by the catalogue's expectation."""
     pace = FakePace()
     with FaultServer(tls=fault.tls, clock=pace.monotonic, now=pace.now) as server, trusting(server):
@@ -81,7 +84,7 @@ def meet(protocol, fault, data, target) -> Cell:
         if "shut" in fault.needs:
             server.shut()
             pace.on_wait = opener(server)
-        client = CLIENTS[protocol](server, WireOptions(connect_seconds=1, stall_seconds=1), pace)
+        client = CLIENTS[protocol](server, options, pace)
         said = "published"
         try:
             digest = hashlib.md5(data).hexdigest()

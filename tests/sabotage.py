@@ -6,7 +6,9 @@ import fcntl
 import os
 import sys
 import threading
+from dataclasses import replace
 
+from tasks.clients import growth, ranges, stream
 from tasks.clients.seams import Disk
 from tests.engine import SETTINGS
 
@@ -64,6 +66,23 @@ def _counted(record, count):
         count()
 
     return counted
+
+
+def make_eager(set_to):
+    """Let files have more connections at once, whatever they bring, and each request ask for little."""
+    for module in (growth, ranges, stream):
+        set_to(module, "WORTH_SECONDS", 0.02)
+    for name, value in {"_WINDOW_SECONDS": 0.01, "_FIRST_BYTES": 0.0, "_BUSY": 10.0, "_PAYS": 0.0}.items():
+        set_to(growth, name, value)
+    set_to(ranges, "_LEAST_SPAN", 64 << 10)
+
+
+def in_ranges(job):
+    """Open a run that takes what is small for large, and a moment for long: its files come over several connections."""
+    make_eager(setattr)
+    run = job.opened()
+    run.switchboard.options = replace(run.switchboard.options, split_bytes=100_000, connections=4)
+    return run
 
 
 def one_of_two(job, gate):

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from tasks.clients.tree import OURS
 from tasks.ledger import Ledger
 from tasks.model import State
 from tests.engine import Job, await_end, lab_of, partials_of, unproven_files, wrong_files
 from tests.forks import FORKS
-from tests.sabotage import die_at, one_of_two
+from tests.sabotage import die_at, in_ranges, one_of_two
 from tests.slow_link import SlowLink
 
-FILES, KILLS = 500, 20
+FILES, KILLS, LARGE = 500, 20, 12_000_000
 
 
 @pytest.fixture
@@ -79,3 +80,36 @@ def test_two_workers_without_locks_corrupt_nothing_and_move_at_most_twice_the_by
         assert {one.state for one in job.run()} == {State.PRESENT}
         assert unproven_files(job) == set()
         assert lab.requests.count(server="http") == 0
+
+
+def test_kills_in_the_middle_of_ranges_lose_nothing_and_mistake_nothing(tmp_path, link):
+    dice = random.Random(7)
+    with lab_of(tmp_path / "lab", files=1, file_bytes=LARGE, wrap=link) as lab:
+        job = Job.of(tmp_path / "root")
+        (dataset,) = (one for one in lab.world.datasets.values() if one.hash in job.truth.values())
+        seen = set()
+        for place in sorted(dice.uniform(0, 0.95 * LARGE) for _ in range(2)):
+            child = job.start(in_ranges)
+            link.wait_until(place, lambda child=child: not child.is_alive())
+            child.kill()
+            await_end(child)
+            seen |= {name.rpartition(".")[2] for name in partials_of(job.root)}
+            assert misplaced(job, dataset.content) == []
+        child = job.start(in_ranges)
+        await_end(child)
+        sent = lab.requests.sent(server="http")
+    assert seen == {"part", "piece"}
+    assert wrong_files(job) == unproven_files(job) == set()
+    assert partials_of(job.root) == []
+    assert sent <= 1.05 * LARGE
+
+
+def misplaced(job, content):
+    """Partials that are no prefix of the content, and pieces that are not what lies in their place."""
+    wrong = []
+    for path in (job.root / OURS / "partials").iterdir():
+        start = int(path.suffixes[-2][1:]) if path.suffix == ".piece" else 0
+        held = path.read_bytes()
+        if content[start : start + len(held)] != held:
+            wrong.append(path.name)
+    return wrong

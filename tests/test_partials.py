@@ -213,3 +213,106 @@ def test_the_longest_of_several_partials_is_continued(partials):
         partial.write(DATA[:size])
         partial.release()
     assert partials.claim(EXPECTED, URL).size == 300
+
+
+# --- pieces -------------------------------------------------------------------------------------------
+
+
+def with_pieces(partials, *places, expected=EXPECTED, size=1000):
+    """A claimed partial of 500 bytes, and pieces of it."""
+    partial = partials.claim(expected, URL)
+    partial.write(DATA[:500])
+    for start in places:
+        piece = partial.pieces.begin(partial.name, start)
+        piece.write(DATA[start : start + size])
+        piece.close()
+    return partial
+
+
+def test_pieces_are_appended_when_their_turn_comes_and_then_gone(partials):
+    partial = with_pieces(partials, 3000, 500, 1500)
+    while partial.absorb():
+        pass
+    assert partial.size == 2500
+    assert partial.held == 3500
+    partial.write(DATA[2500:3200])  # what overlaps is not taken twice
+    assert partial.absorb()
+    assert partial.size == 4000
+    partial.write(DATA[4000:])
+    partial.prove("a.npy")
+    assert len(names(partials)) == 1
+
+
+def test_pieces_go_with_their_partial_from_claim_to_claim(partials):
+    with_pieces(partials, 3000, 5000).release()
+    assert len([name for name in names(partials) if ".free." in name]) == 3
+    again = partials.claim(EXPECTED, "http://another/source")
+    assert again.size == 500
+    assert again.pieces.spans() == [(3000, 4000), (5000, 6000)]
+    again.discard()
+    assert names(partials) == []
+
+
+def test_a_claimed_piece_is_left_alone(partials):
+    first = with_pieces(partials, 3000)
+    assert partials.claim(EXPECTED, URL).pieces.spans() == []
+    assert first.pieces.spans() == [(3000, 4000)]
+
+
+def test_a_piece_is_never_taken_for_a_prefix(partials):
+    """Also by programs that know of no pieces: to them a partial ends in `.part`."""
+    with_pieces(partials, 3000).release()
+    prefixes = [path for path in partials.directory.iterdir() if path.suffix == ".part"]
+    assert [path.read_bytes() for path in prefixes] == [DATA[:500]]
+
+
+def test_pieces_without_their_partial_are_found(partials):
+    with_pieces(partials, 0, 3000).release()
+    next(partials.directory.glob("*.part")).unlink()
+    again = partials.claim(EXPECTED, URL)
+    while again.absorb():
+        pass
+    assert again.size == 1000
+    assert again.pieces.spans() == [(3000, 4000)]
+
+
+def test_without_a_digest_pieces_of_another_version_stay_where_they_are(partials):
+    unknown = Expected.of(len(DATA), "")
+    old = with_pieces(partials, expected=unknown)
+    old.remember('"one"')
+    old.pieces.begin(old.name, 3000).write(DATA[3000:4000])
+    old.release()
+    free = next(partials.directory.glob("*.part"))
+    free.rename(free.with_name(free.name.replace(owners.short_hash('"one"'), owners.short_hash('"two"'))))
+    assert partials.claim(unknown, URL).pieces.spans() == []
+
+
+def test_rewinding_and_rejecting_throw_pieces_away(partials):
+    for throw_away in ("rewind", "reject"):
+        partial = with_pieces(partials, 3000)
+        getattr(partial, throw_away)()
+        assert partial.held == 0
+        assert len(names(partials)) == 1
+        partial.discard()
+
+
+def test_pieces_of_another_machine_are_taken_with_its_partial_and_not_before(partials, monkeypatch):
+    monkeypatch.setattr(owners, "machine", lambda: "0123456789abcdef")
+    owners._process.cache_clear()
+    foreign = with_pieces(partials, 3000)
+    monkeypatch.undo()
+    owners._process.cache_clear()
+    long_ago = foreign.path.stat().st_mtime - LEASE_SECONDS - 5
+    os.utime(next(partials.directory.glob("*.piece")), (long_ago, long_ago))
+    assert partials.claim(EXPECTED, URL).held == 0
+    os.utime(foreign.path, (long_ago, long_ago))
+    assert partials.claim(EXPECTED, URL).held == 1500
+
+
+def test_old_pieces_are_pruned_and_counted(partials):
+    with_pieces(partials, 3000).release()
+    assert partials.bytes() == 1500
+    for path in partials.directory.iterdir():
+        os.utime(path, (0, 0))
+    assert partials.prune(retention_seconds=3600) == 2
+    assert names(partials) == []

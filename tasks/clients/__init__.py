@@ -12,8 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients.base import ALYX_JSON, PROC_PRECEDENCE, Capabilities, DownloadClient, RestClient
+from tasks.clients.options import WireOptions
 from tasks.clients.verdicts import DownloadError, Verdict
-from tasks.clients.wire import WireOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,7 @@ from tasks.clients.verdicts import DownloadError, error, http_status, os_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tasks.clients.partials import Partial
+    from tasks.clients.partial import Partial
 
 _OK, _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 200, 206, 416
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
@@ -95,6 +95,16 @@ class Answer:
         return self._head[0]
 
     @property
+    def at(self) -> int:
+        """Place of the next byte in the whole file."""
+        return self.partial.size
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether bytes of the file are coming."""
+        return self._accepted is True
+
+    @property
     def headers(self) -> dict[str, str]:
         """The headers by name in lower case."""
         return self._head[1]
@@ -123,6 +133,12 @@ class Answer:
         Raises:
             DownloadError: whatever the answer was, unless the partial now holds the whole object.
         """
+        self._conclude()
+        missing = (self.partial.expected.size or 0) - self.partial.size
+        if missing > 0 and "content-length" not in self.headers and self._decoder is None:
+            raise error("connection-lost", f"{self.where}: {missing:,} bytes are missing.")
+
+    def _conclude(self) -> None:
         self.raise_failure()
         try:
             accepted = self._decide()
@@ -131,9 +147,6 @@ class Answer:
         self.raise_failure()
         if not accepted:
             raise self.refusal()
-        missing = (self.partial.expected.size or 0) - self.partial.size
-        if missing > 0 and "content-length" not in self.headers and self._decoder is None:
-            raise error("connection-lost", f"{self.where}: {missing:,} bytes are missing.")
 
     def raise_failure(self) -> None:
         """Raise what a callback found, if anything."""

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from botocore.loaders import Loader
     from mypy_boto3_s3 import S3Client
 
+    from tasks.clients.options import WireOptions
     from tasks.clients.seams import Pace
-    from tasks.clients.wire import WireOptions
 
 _SCHEME = "s3://"
 #: What Alyx may say of a bucket. Which of this machine's keys are used, and where they are sent, is not Alyx's to say.

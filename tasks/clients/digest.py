@@ -41,6 +41,13 @@ class Digest:
         if self._held_bytes >= _PIECE_BYTES:
             self._hand_over()
 
+    @property
+    def lags(self) -> bool:
+        """Whether it would make wait whoever gives it more."""
+        while self._waiting and self._waiting[0].done():
+            self._waiting.popleft().result()
+        return len(self._waiting) >= _MOST_WAITING
+
     def hexdigest(self) -> str:
         """The digest of all bytes given so far."""
         self._hand_over()

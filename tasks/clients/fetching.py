@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from tasks.clients.answer import Answer
+from tasks.clients.part import Part
 from tasks.clients.patience import Budget
+from tasks.clients.ranges import Ranges, may_split
 from tasks.clients.verdicts import DownloadError, error
 from tasks.clients.wire import host_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tasks.clients.partials import Partial
+    from tasks.clients.partial import Partial
+    from tasks.clients.pieces import Span
     from tasks.clients.wire import Request, Wire
 
-_REFUSALS = ("unauthorised", "forbidden")
+_REFUSALS = {"unauthorised": 401, "forbidden": 403}
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class Fetch:
         prepare: Makes a fresh request for each attempt, since signatures expire.
         receipt: What it costs, counted on.
         attempts: Requests in a row without progress before it is given up.
+        whole: Whether it is asked for as a whole only, since a server does not give it in parts.
     """
 
     wire: Wire
@@ -62,6 +66,7 @@ class Fetch:
     prepare: Callable[[], Request]
     receipt: Receipt
     attempts: int
+    whole: bool = False
     name: str = field(init=False)
     budget: Budget = field(init=False)
 
@@ -88,11 +93,11 @@ class Fetch:
 
     def _attempt(self, first: Exchange | None) -> None:
         while True:
-            before = first.answer.offset if first else self.partial.size
+            before = first.answer.offset if first else self.partial.held
             try:
                 resumed = self._end(first) if first else self._complete()
             except DownloadError as failure:
-                self.budget.spend(failure, self.partial.size - before)
+                self.budget.spend(failure, self.partial.held - before)
             else:
                 if self._is_proven(resumed=resumed):
                     return
@@ -122,21 +127,46 @@ class Fetch:
 
     def _exchange(self, request: Request) -> bool:
         self.budget.wait_for(host_of(request))
-        exchange = self.begin(request)
+        return self._in_ranges(request) if may_split(self) else self._in_one(request)
+
+    def _in_one(self, request: Request) -> bool:
+        wire, partial, exchange = self.wire, self.partial, self.begin(request)
+        partial.pieces.discard()
+        wire.lines.enter(exchange.host, wire.options.connections, wire.pace)
         try:
-            self.wire.perform(request, exchange.answer, self._range_headers(), self.budget)
+            wire.perform(request, exchange.answer, self.range_headers(partial.size), self.budget)
         except DownloadError as failure:
             exchange.failure = failure
+        finally:
+            wire.lines.leave(exchange.host, wire.pace)
         return self._end(exchange)
+
+    def _in_ranges(self, request: Request) -> bool:
+        ranges = Ranges(self)
+        self.receipt.attempts += 1
+        try:
+            ranges.run(request)
+        except DownloadError as failure:
+            if request.temporary and failure.code in _REFUSALS:
+                where = f"{self.name} at {host_of(request)}"
+                raise error("forbidden", f"{where}: HTTP {_REFUSALS[failure.code]}.") from failure
+            raise
+        return self.partial.size > ranges.received
 
     def begin(self, request: Request) -> Exchange:
         """Count an attempt, whose answer is to be read into the partial."""
-        name, host = self.name, host_of(request)
         self.receipt.attempts += 1
-        answer = Answer(
-            self.partial, address=self.address, name=name, where=f"{name} at {host}", now=self.wire.pace.now
-        )
-        return Exchange(request, host, answer)
+        return Exchange(request, host_of(request), self.answer(host_of(request)))
+
+    def answer(self, host: str) -> Answer:
+        """What reads the answer to a request for all that is missing."""
+        where, now = f"{self.name} at {host}", self.wire.pace.now
+        return Answer(self.partial, address=self.address, name=self.name, where=where, now=now)
+
+    def part(self, host: str, span: Span) -> Part:
+        """What reads the answer to a request for some of it."""
+        where, now = f"{self.name} at {host}", self.wire.pace.now
+        return Part(self.partial, span, address=self.address, name=self.name, where=where, now=now)
 
     def _end(self, exchange: Exchange) -> bool:
         """Count what an attempt brought; return whether bytes of earlier ones are part of the file, or raise."""
@@ -167,12 +197,13 @@ class Fetch:
         expected = partial.expected
         too_long = expected.size is not None and partial.size > expected.size
         blind = not expected.digest and (not partial.validator or partial.source not in ("", self.address))
-        if partial.size and (too_long or blind):
+        if partial.held and (too_long or blind):
             partial.rewind()
 
-    def _range_headers(self) -> list[str]:
+    def range_headers(self, start: int, stop: int | None = None) -> list[str]:
+        """Header lines that ask for the bytes from `start` on, of the object that the others came from."""
         partial = self.partial
-        if not partial.size:
+        if not start and stop is None:
             return []
         condition = [f"If-Range: {partial.if_range}"] if partial.if_range and partial.source == self.address else []
-        return [f"Range: bytes={partial.size}-", *condition]
+        return [f"Range: bytes={start}-{'' if stop is None else stop - 1}", *condition]

@@ -18,8 +18,8 @@ from tasks.clients.wire import Request, host_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from tasks.clients.options import WireOptions
     from tasks.clients.seams import Pace
-    from tasks.clients.wire import WireOptions
 
 #: The names are ONE's own (`~/.one/.<host>`), so that one word means one thing.
 SERVER, LOGIN, PASSWORD = "HTTP_DATA_SERVER", "HTTP_DATA_SERVER_LOGIN", "HTTP_DATA_SERVER_PWD"

@@ -38,6 +38,10 @@ class Holds:
         left = until - pace.monotonic()
         return left + pace.uniform(0.0, window) if left > 0 else 0.0
 
+    def are_asked(self, host: str, pace: Pace) -> bool:
+        """Whether a host asked to be left alone for now."""
+        return self._until.get(host, (0.0, 0.0))[0] > pace.monotonic()
+
 
 HOLDS = Holds()
 

@@ -18,7 +18,7 @@ from tasks.clients.verdicts import DownloadError, error, os_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tasks.clients.partials import Partial
+    from tasks.clients.partial import Partial
     from tasks.clients.tree import Tree
 
 

@@ -32,6 +32,10 @@ class Pace:
         """Seconds of a clock that never jumps."""
         return time.monotonic()
 
+    def thread_seconds(self) -> float:
+        """Seconds that this thread was busy."""
+        return time.thread_time()
+
     def now(self) -> float:
         """Seconds since the epoch."""
         return time.time()

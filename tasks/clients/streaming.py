@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 from tasks.clients.access import Access
 from tasks.clients.base import Capabilities, DownloadClient
 from tasks.clients.fetching import Fetch, Receipt
+from tasks.clients.options import WireOptions
 from tasks.clients.partials import Partials
 from tasks.clients.proof import Expected
 from tasks.clients.publish import publish
 from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
 from tasks.clients.verdicts import DownloadError, http_status
-from tasks.clients.wire import Wire, WireOptions, host_of
+from tasks.clients.wire import Wire, host_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from tasks.clients.fetching import Exchange
-    from tasks.clients.partials import Partial
+    from tasks.clients.partial import Partial
     from tasks.clients.wire import Request
 
 #: Answers that mean that no file can be had now.

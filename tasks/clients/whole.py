@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from tasks.clients.owners import owner
-from tasks.clients.partials import SUFFIX, Partial, identity
+from tasks.clients.partial import SUFFIX, Partial
+from tasks.clients.partials import identity
 from tasks.clients.proof import HEAD_BYTES
 from tasks.clients.verdicts import os_error
 

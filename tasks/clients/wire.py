@@ -17,63 +17,28 @@ from typing import TYPE_CHECKING
 import pycurl
 
 from tasks.clients.authorities import trusted_authorities
-from tasks.clients.ending import conclude, no_answer
+from tasks.clients.ending import no_answer
 from tasks.clients.gather import GATHERED_BYTES, Gather
-from tasks.clients.metered import METERED_BYTES, UNHURRIED_SECONDS, metered
+from tasks.clients.lines import LINES, Lines
+from tasks.clients.metered import METERED_BYTES, metered
 from tasks.clients.patience import HOLDS, Budget, Holds
 from tasks.clients.reach import guarded, is_plain
+from tasks.clients.sending import Sending, Watch
 from tasks.clients.verdicts import DownloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pydantic import SecretStr
 
     from tasks.clients.answer import Answer
     from tasks.clients.flights import Flight
+    from tasks.clients.metered import Take
+    from tasks.clients.options import WireOptions
     from tasks.clients.seams import Pace
 
 _MOST_REDIRECTS = 5
 _HTTP = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
-
-
-@dataclass(frozen=True, slots=True)
-class WireOptions:
-    """How patient the wire is.
-
-    Attributes:
-        attempts: Requests in a row without progress, before the source is given up.
-        connect_seconds: Longest wait for a connection, TLS included.
-        stall_seconds: So long may bytes come slower than `stall_bytes_per_second`.
-        bytes_per_second: Limit of one connection's speed; None for none.
-        stall_bytes_per_second: Below it a connection counts as stalled.
-        deadline_seconds: Longest time for one file, retries and waits included, plus `seconds_per_mib` for each
-            MiB of its size (the rule of FTS3).
-        meter: Called with how many bytes came, and waits as long as a limit shared with others wants; None for none.
-        allow_hosts: Names, addresses or networks that may be asked though they are link-local, a cloud's metadata, or
-            this machine under another name; see :mod:`tasks.clients.reach`.
-    """
-
-    attempts: int = 5
-    connect_seconds: float = 10
-    stall_seconds: float = 60
-    bytes_per_second: int | None = None
-    stall_bytes_per_second: int = 10_000
-    deadline_seconds: float = 600
-    seconds_per_mib: float = 2
-    meter: Callable[[int], None] | None = field(default=None, compare=False)
-    allow_hosts: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("attempts", "connect_seconds", "stall_seconds", "stall_bytes_per_second", "deadline_seconds"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"WireOptions.{name} must be more than 0, not {getattr(self, name)!r}.")
-        if self.bytes_per_second is not None and self.bytes_per_second <= 0:
-            raise ValueError("WireOptions.bytes_per_second must be more than 0, or None for no limit.")
-
-    def deadline(self, size: int | None) -> float:
-        """Seconds that a file of this size may take in all; where bytes are metered, waiting is not its fault."""
-        return UNHURRIED_SECONDS if self.meter else self.deadline_seconds + self.seconds_per_mib * (size or 0) / 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +76,14 @@ class Wire:
         options: How patient to be.
         pace: Clock, dice and stop signal.
         holds: Which hosts asked for patience.
+        lines: Which connections are in use, by host.
     """
 
-    def __init__(self, options: WireOptions, pace: Pace, holds: Holds = HOLDS) -> None:
+    def __init__(self, options: WireOptions, pace: Pace, holds: Holds = HOLDS, lines: Lines = LINES) -> None:
         self.options = options
         self.pace = pace
         self.holds = holds
+        self.lines = lines
         self.flights: deque[Flight] = deque()
         self._handles: deque[pycurl.Curl] = deque()
 
@@ -158,22 +125,36 @@ class Wire:
         Raises:
             DownloadError: unless the answer was accepted to its end.
         """
-        handle, failure, guard = self._borrow(), None, guarded(request, self.options.allow_hosts)
-        watch, gather = _Watch(self.pace, self.options.stall_seconds), Gather(answer.on_body)
+        gather = Gather(answer.on_body)
+        sending, failure = self.prepare(request, answer, headers, budget, gather.take), None
         try:
-            self.address(handle, request, budget.seconds_left(), headers)
-            handle.setopt(pycurl.OPENSOCKETFUNCTION, guard.open)
-            handle.setopt(pycurl.XFERINFOFUNCTION, watch.on_progress)
-            handle.setopt(pycurl.HEADERFUNCTION, answer.lines.append)
-            handle.setopt(pycurl.WRITEFUNCTION, metered(gather.take, self.options.meter))
-            handle.perform()
+            sending.handle.perform()
         except pycurl.error as raised:
             failure = raised
         try:
             gather.hand_on()
-            conclude(handle, failure, answer, budget, silent=watch.silent, refused=guard.refused)
+            sending.conclude(failure)
         finally:
-            self._handles.append(handle)
+            self.take_back(sending)
+
+    def prepare(self, request: Request, answer: Answer, headers: Sequence[str], budget: Budget, take: Take) -> Sending:
+        """Set up all that one request needs; `take` gets the body.
+
+        Raises:
+            DownloadError: `address-refused` or `bad-request`.
+        """
+        watch, guard = Watch(self.pace, self.options.stall_seconds), guarded(request, self.options.allow_hosts)
+        handle = self._borrow()
+        self.address(handle, request, budget.seconds_left(), headers)
+        handle.setopt(pycurl.OPENSOCKETFUNCTION, guard.open)
+        handle.setopt(pycurl.XFERINFOFUNCTION, watch.on_progress)
+        handle.setopt(pycurl.HEADERFUNCTION, answer.lines.append)
+        handle.setopt(pycurl.WRITEFUNCTION, metered(take, self.options.meter))
+        return Sending(handle, answer, budget, watch, guard)
+
+    def take_back(self, sending: Sending) -> None:
+        """Keep what a request was sent with for the next one, its connection included."""
+        self._handles.append(sending.handle)
 
     def _borrow(self) -> pycurl.Curl:
         try:
@@ -227,28 +208,6 @@ class Wire:
         else:
             handle.unsetopt(pycurl.USERNAME)
             handle.unsetopt(pycurl.PASSWORD)
-
-
-class _Watch:
-    """Ends a transfer that is silent for too long, or that nobody wants any more.
-
-    libcurl's own speed limit averages over some seconds, so it sees a drip, but sees a silence late.
-    """
-
-    def __init__(self, pace: Pace, seconds: float) -> None:
-        self.pace = pace
-        self.seconds = seconds
-        self.silent = False
-        self._bytes = 0
-        self._since = pace.monotonic()
-
-    def on_progress(self, _total: int, received: int, *_uploads: int) -> int:
-        """Libcurl asks at least once a second, also when nothing moves; non-zero ends the transfer."""
-        now = self.pace.monotonic()
-        if received != self._bytes:
-            self._bytes, self._since = received, now
-        self.silent = now - self._since >= self.seconds
-        return int(self.silent or self.pace.stop.is_set())
 
 
 def host_of(request: Request) -> str:

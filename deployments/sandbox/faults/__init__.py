@@ -41,12 +41,15 @@ from deployments.sandbox.faults.catalogue import CATALOGUE, MATRIX, Expect, Faul
 from deployments.sandbox.faults.gates import AtMost, Expire, Gate, Hit
 from deployments.sandbox.faults.listener import Door
 from deployments.sandbox.faults.server import BUCKET, FaultServer
+from deployments.sandbox.faults.split import SLOW, SPLIT
 from deployments.sandbox.faults.tls import Tls
 
 __all__ = [
     "BUCKET",
     "CATALOGUE",
     "MATRIX",
+    "SLOW",
+    "SPLIT",
     "Answer",
     "AtMost",
     "Chunked",

@@ -17,13 +17,13 @@ from tasks.clients.globus.login import PROTOCOL, connect
 from tasks.clients.globus.options import GlobusOptions
 from tasks.clients.globus.setup import log_out, set_up
 from tasks.clients.globus.transfer import Transfers
+from tasks.clients.options import WireOptions
 from tasks.clients.partials import Partials
 from tasks.clients.proof import Expected
 from tasks.clients.publish import publish
 from tasks.clients.seams import Pace
 from tasks.clients.tree import OURS, Tree
 from tasks.clients.verdicts import DownloadError, error
-from tasks.clients.wire import WireOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tasks.clients.globus.outcomes import Result
     from tasks.clients.globus.transfer import Deliver, Progress, There
-    from tasks.clients.partials import Partial
+    from tasks.clients.partial import Partial
 
 
 _STAGING = "globus"

@@ -19,8 +19,8 @@ from tasks.clients.wire import Request
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tasks.clients.options import WireOptions
     from tasks.clients.seams import Pace
-    from tasks.clients.wire import WireOptions
 
 _HTTPS = "https://auth.globus.org/scopes/{0}/https"
 _HTTPS_MAPPED = "https://auth.globus.org/scopes/{0}/https[*https://auth.globus.org/scopes/{0}/data_access]"

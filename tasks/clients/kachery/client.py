@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import BinaryIO
 
-    from tasks.clients.partials import Partial
+    from tasks.clients.options import WireOptions
+    from tasks.clients.partial import Partial
     from tasks.clients.seams import Pace
-    from tasks.clients.wire import WireOptions
 
 
 class KacheryClient(StreamingClient):
