@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from tasks import ledger_tables as tables
 from tasks.clients.verdicts import Verdict
+from tasks.ledger_bulk import write
 from tasks.ledger_database import Database
 from tasks.ledger_tables import leases, proofs, runs, storable, transfers
 from tasks.model import Failure, Outcome, Proof, State
@@ -140,10 +141,8 @@ class Ledger:
         proven = _ordered(_fields(one, _PROOF) | {"run": run, "proven_at": now} for one in known if _is_proof(one))
         rows = _ordered(_transfer_row(one, run, now) for one in known)
         with self._database.writing() as connection:
-            if proven:
-                connection.execute(tables.upsert_proofs(self._database.dialect), proven)
-            if rows:
-                connection.execute(tables.upsert_transfers(self._database.dialect), rows)
+            write(connection, tables.upsert_proofs(self._database.dialect), proven)
+            write(connection, tables.upsert_transfers(self._database.dialect), rows)
 
     def confirm(self, present: Iterable[tuple[str, str]], *, run: str = "") -> None:
         """Note that files which a plan found present are there, where the last outcome says otherwise.

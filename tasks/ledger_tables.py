@@ -137,7 +137,7 @@ _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.ins
 
 
 @cache
-def upsert_proofs(dialect: str) -> sa.Executable:
+def upsert_proofs(dialect: str) -> sa.Insert:
     """Write proofs. Proving the same bytes again without a source does not forget where they came from."""
     insert = _INSERT[dialect](proofs)
     same = sa.and_(insert.excluded.source == "", insert.excluded.digest == proofs.c.digest)
@@ -146,7 +146,7 @@ def upsert_proofs(dialect: str) -> sa.Executable:
 
 
 @cache
-def upsert_transfers(dialect: str) -> sa.Executable:
+def upsert_transfers(dialect: str) -> sa.Insert:
     """Write what became of transfers, and count the failures in a row."""
     insert = _INSERT[dialect](transfers)
     new, failed = insert.excluded, insert.excluded.failures > 0
@@ -171,9 +171,9 @@ def take_lease(dialect: str) -> sa.Executable:
     return statement
 
 
-def _upsert(insert: Any, table: sa.Table, special: Mapping[str, ColumnElement[Any]]) -> sa.Executable:
+def _upsert(insert: Any, table: sa.Table, special: Mapping[str, ColumnElement[Any]]) -> sa.Insert:
     plain = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
-    statement: sa.Executable = insert.on_conflict_do_update(index_elements=[table.c.path], set_=plain | dict(special))
+    statement: sa.Insert = insert.on_conflict_do_update(index_elements=[table.c.path], set_=plain | dict(special))
     return statement
 
 
