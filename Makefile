@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-slow pictures check format bench faults fuzz mutants clean
+.PHONY: help setup demo docs audit lock test test-slow pictures check format bench faults fuzz mutants clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,10 +34,21 @@ pictures: $(READY) ## Take the pictures of Prefect's pages in docs/pictures anew
 	@sh scripts/packages.sh
 	@PICTURES=docs/pictures $(BIN)/python -m pytest -q -m slow tests/test_pages.py
 
-check: $(READY) ## What CI runs: format, lint, types, tests
+audit: $(READY) ## Compare what is installed with PyPA's advisories, where ADVISORIES names a copy of them
+	@$(BIN)/python scripts/audit.py
+
+lock: ## Make deployments/requirements.lock anew, for the image (needs uv)
+	@printf '# Every package of the image, with the hashes of its files; `make lock` makes it anew (Linux, Python 3.12).\n' \
+	  > deployments/requirements.lock
+	@printf 'asyncpg>=0.29\npsycopg[binary]>=3.2\nsetuptools>=77\n' | uv pip compile --quiet pyproject.toml - \
+	  --extra tables --generate-hashes --python-version 3.12 --python-platform x86_64-unknown-linux-gnu \
+	  --no-emit-index-url --no-header --no-annotate >> deployments/requirements.lock
+
+check: $(READY) ## What CI runs: format, lint, types, audit, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/python scripts/audit.py
 	@$(MAKE) --no-print-directory test
 
 format: $(READY) ## Put the code into its form
