@@ -88,8 +88,8 @@ class Site:
             return requests.get(f"{self.api}/health", timeout=5).ok
         return False
 
-    def start_worker(self, **more):
-        worker = self.start("prefect", "worker", "start", "--pool", "alyx", log="worker", **more)
+    def start_worker(self, *options, **more):
+        worker = self.start("prefect", "worker", "start", "--pool", "alyx", *options, log="worker", **more)
         until(
             lambda: any(one["status"] == "ONLINE" for one in self.post("work_pools/alyx/workers/filter")),
             90,
@@ -127,10 +127,12 @@ class Site:
         answer.raise_for_status()
         return answer.json()
 
-    def trigger(self, deployment, **parameters):
+    def trigger(self, deployment, *, due=None, **parameters):
+        """Make a run that is due at a moment, by default now."""
         found = self.get(f"deployments/name/{deployment}")
+        details = {"state_details": {"scheduled_time": due.isoformat()}} if due else {}
         run = self.post(
-            f"deployments/{found['id']}/create_flow_run", parameters=parameters, state={"type": "SCHEDULED"}
+            f"deployments/{found['id']}/create_flow_run", parameters=parameters, state={"type": "SCHEDULED", **details}
         )
         return run["id"]
 
@@ -151,6 +153,10 @@ class Site:
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
         process.wait()
+
+    def slots_held(self, limit):
+        """How many slots of a limit are taken."""
+        return self.get(f"v2/concurrency_limits/{limit}")["active_slots"]
 
     def bytes_sent(self):
         return sum(self.lab.requests.sent(server=server) for server in ("http", "members", "s3"))

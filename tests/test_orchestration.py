@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -14,10 +16,23 @@ from tests.site import ENDED, started, until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with started(tmp_path_factory.mktemp("site")) as site:
-        yield site
+#: Limits that a batch of the whole lab holds slots of.
+LIMIT = "alyx-repository-flatiron_cortexlab"
+DATABASES = [
+    "sqlite",
+    pytest.param(
+        "postgresql",
+        marks=pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL is not installed"),
+    ),
+]
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def server(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(postgres.running()) if request.param == "postgresql" else None
+        yield stack.enter_context(started(folder, running.url("postgresql+asyncpg") if running else ""))
 
 
 @pytest.fixture
@@ -60,59 +75,74 @@ def test_a_schedule_fires_and_the_run_can_be_read_back(site):
     artifacts = {one["key"]: one for one in site.post("artifacts/filter", flow_runs={"id": {"any_": [run["id"]]}})}
     assert artifacts.keys() == {"alyx-progress", "alyx-summary", "alyx-failures"}
     assert artifacts["alyx-progress"]["data"] == 100
+    assert "What will be tried next?" in artifacts["alyx-progress"]["description"]
     assert "1 of 60 files failed" in artifacts["alyx-summary"]["data"]
     assert "next step" in artifacts["alyx-failures"]["data"]
 
-    def event():
-        found = site.post("events/filter", filter={"event": {"name": ["alyx.run.finished"]}}, limit=50)["events"]
-        return [one for one in found if one["payload"]["summary"]["published"] == 56]
+    def told(name):
+        of_run = {"id": [f"prefect.flow-run.{run['id']}"]}
+        return site.post("events/filter", filter={"event": {"name": [name]}, "any_resource": of_run}, limit=50)[
+            "events"
+        ]
 
-    assert until(event, 30, "the run's event")
-
-
-@pytest.mark.skipif(postgres.binaries() is None, reason="PostgreSQL is not installed")
-def test_the_same_with_a_server_on_postgresql(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("postgres")
-    with postgres.running() as server, started(folder, server.url("postgresql+asyncpg")) as site:
-        assert "made or altered" in site.deploy().splitlines()[-1]
-        assert site.deploy().splitlines()[-1] == "Nothing to change: the server has all of it"
-        test_a_schedule_fires_and_the_run_can_be_read_back(site)
+    for name in ("alyx.run.started", "alyx.batch.finished", "alyx.run.finished"):
+        (event,) = until(lambda name=name: told(name), 30, name)
+    assert event["payload"]["summary"]["published"] == 56
 
 
 def test_a_run_says_what_it_waits_for(site):
     site.start_worker()
-    held = {"names": ["alyx-repository-flatiron_cortexlab"], "slots": 2, "mode": "concurrency"}
+    held = {"names": [LIMIT], "slots": 2, "mode": "concurrency"}
     site.post("v2/concurrency_limits/increment", **held)
     run = site.trigger("mirror/nightly")
 
     def said():
         lines = site.post("logs/filter", logs={"flow_run_id": {"any_": [run]}}, limit=200)
-        return any("Waiting for a free slot of alyx-repository-flatiron_cortexlab" in line["message"] for line in lines)
+        return any(f"Waiting for a free slot of {LIMIT}" in line["message"] for line in lines)
 
     until(said, 90, "a line that says what is waited for")
     assert site.state(run) == "RUNNING"
     site.post("v2/concurrency_limits/decrement", **held)
     assert site.ended(run)["state_name"] == "Partial"
     site.assert_mirrored()
-    limit = site.get("v2/concurrency_limits/alyx-repository-flatiron_cortexlab")
-    assert limit["active_slots"] == 0
+    assert site.slots_held(LIMIT) == 0
 
 
-def test_three_missed_runs_do_the_work_once(site):
-    for _ in range(3):
-        site.trigger("mirror/nightly")
-    site.start_worker()
-    nightly = site.get("deployments/name/mirror/nightly")["id"]
-
-    def all_ended():
-        runs = site.post("flow_runs/filter", deployments={"id": {"any_": [nightly]}}, limit=200)
-        late = [run for run in runs if not run["auto_scheduled"]][-3:]
-        return late if all(run["state_type"] in ENDED for run in late) else None
-
-    runs = until(all_ended, 240, "the end of three runs")
+@pytest.mark.parametrize("at_once", [1, 3], ids=["one-by-one", "all-at-once"])
+def test_three_missed_days_are_caught_up_once(site, at_once):
+    today = datetime.now(UTC)
+    missed = [site.trigger("mirror/nightly", due=today - timedelta(days=days)) for days in (3, 2, 1)]
+    until(lambda: all(site.run(run)["state_name"] == "Late" for run in missed), 60, "three runs that are late")
+    site.start_worker("--limit", str(at_once))
+    runs = [site.ended(run, 300) for run in missed]
     total = site.assert_mirrored()
-    assert {run["state_type"] for run in runs} <= {"COMPLETED", "CANCELLED"}
-    assert site.bytes_sent() <= 1.05 * total + 2_000_000  # what two of the lab's oddities cost again
+    ledger = Ledger.read_only(site.root)
+    summaries = [found.summary for run in runs if (found := ledger.run(run["id"]))]
+    assert sorted(summary["published"] for summary in summaries)[:-1] == [0] * (len(summaries) - 1)
+    assert all(summary["seconds"] < 5 for summary in summaries if not summary["published"])
+    others = [run for run in runs if run["state_name"] != "Partial"]
+    assert {run["state_type"] for run in others} == ({"COMPLETED"} if at_once == 1 else {"CANCELLED"})
+    assert site.bytes_sent() <= 1.05 * total + planted(site)
+    seconds = [round(run["total_run_time"], 1) for run in runs]
+    print(f"\n{[run['state_name'] for run in runs]}, {seconds} s, {site.bytes_sent():,} of {total:,} bytes")
+
+
+def planted(site):
+    """Bytes of what the lab plants to be found out: one wrong digest and one stale copy, from two servers at most."""
+    return sum(2 * site.lab.world.odd(kind).size for kind in ("wrong-digest", "s3-stale"))
+
+
+def test_a_run_that_is_due_while_one_is_busy_is_cancelled_and_leaves_it_alone(site):
+    site.start_worker(PREFECT_INTEGRATIONS_ALYX_BYTES_PER_SECOND="1000000")
+    busy = site.trigger("mirror/nightly")
+    until(lambda: site.bytes_sent() > 1_000_000, 90, "bytes")
+    second = site.ended(site.trigger("mirror/nightly"), 60)
+    assert site.state(busy) == "RUNNING"
+    assert second["state_type"] == "CANCELLED"
+    assert "oncurrency limit" in second["state"]["message"]
+    assert site.ended(busy)["state_name"] == "Partial"
+    assert site.bytes_sent() <= 1.05 * site.assert_mirrored() + planted(site)
+    assert not site.post("flow_runs/filter", flow_runs={"state": {"name": {"any_": ["Late"]}}})
 
 
 def test_a_cancel_stops_the_bytes_within_ten_seconds(site):
@@ -144,19 +174,22 @@ def test_after_a_power_cut_the_run_is_crashed_and_the_next_one_converges(site):
     worker = site.start_worker(PREFECT_INTEGRATIONS_ALYX_BYTES_PER_SECOND="200000")
     run = site.trigger("mirror/nightly")
     until(lambda: site.bytes_sent() > 4_000_000, 90, "bytes")
+    assert site.slots_held(LIMIT) == 1
     site.kill(worker)
     killed, kept = time.monotonic(), on_disk(site.root)
     assert site.ended(run, 240)["state_name"] == "Crashed"
     crashed = time.monotonic() - killed
+    until(lambda: site.slots_held(LIMIT) == 0, 300, "the slots of a worker that was killed")
+    healed = time.monotonic() - killed
     site.start_worker()
     again = site.ended(site.trigger("mirror/nightly"))
     assert again["state_name"] == "Partial"
     total = site.assert_mirrored()
     moved = Ledger.read_only(site.root).run(again["id"]).summary["bytes"]
-    # What the lab plants is fetched to be found out: one wrong digest and one stale copy, from two servers at most.
-    planted = sum(2 * site.lab.world.odd(kind).size for kind in ("wrong-digest", "s3-stale"))
-    assert kept + moved <= 1.05 * total + planted
-    print(f"\nCrashed after {crashed:.0f} s; kept {kept:,}, moved {moved:,} of {total:,} bytes")
+    assert kept + moved <= 1.05 * total + planted(site)
+    print(
+        f"\nCrashed after {crashed:.0f} s, slots back after {healed:.0f} s; kept {kept:,}, moved {moved:,} of {total:,}"
+    )
 
 
 def on_disk(root):
