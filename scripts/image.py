@@ -1,9 +1,9 @@
-"""Runs the steps of deployments/Dockerfile without a container engine: image.py CHECKOUT FOLDER UID GID < commands
+"""Runs the steps of deployments/Dockerfile without a container engine: image.py CHECKOUT FOLDER UID GID < commands.
 
 The steps see this machine's own file system through an overlay, so that RUN, COPY, USER and WORKDIR are the real thing,
 and everything they write goes to the folder. Two things differ from an image: what FROM names is not fetched (a fresh
-environment of this machine's Python stands for it), and the kernel's limits of a container are not there. After the steps,
-each line of standard input is run as the image's user, in a network of its own. Needs root.
+environment of this machine's Python stands for it), and the kernel's limits of a container are not there. After the
+steps, each line of standard input is run as the image's user, in a network of its own. Needs root.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ class Image:
 
     def build(self, text: str) -> None:
         """Run all steps."""
-        self._run(f"python3 -m venv {_BASE}")
+        base = Path(sys.base_prefix)
+        reach = " ".join(
+            map(str, [base, *base.parents])
+        )  # an interpreter in somebody's home is opened in the overlay only
+        self._run(f"chmod o+x {reach}; {base}/bin/python3 -m venv {_BASE}")
         self.environment["PATH"] = f"{_BASE}/bin:{os.environ['PATH']}"
         for name, rest in steps(text):
             print(f"{name} {rest}", flush=True)
@@ -75,8 +79,8 @@ class Image:
         subprocess.run(command, env={"PATH": os.environ["PATH"], **home, **pip, **self.environment}, check=True)
 
     def _workdir(self, rest: str) -> None:
-        self.folder = rest
         self._run(f"mkdir -p {rest}")
+        self.folder = rest
 
     def _copy(self, rest: str) -> None:
         *sources, target = shlex.split(rest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,28 @@ def test_prefect_knows_every_setting(path):
 
 def test_a_setting_that_does_not_exist_would_be_found():
     assert "PREFECT_SERVER_SERVICES_DB_VACCUM_ENABLED" not in known_settings()
+
+
+def against_the_schema(path):
+    """What the schema of compose files has against a file."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_compose_knows_every_key():
+    done = against_the_schema(DEPLOYMENTS / "compose.yaml")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("restart: on", "restarts: on"), ("interval: 5s", "intervall: 5s"), ("_healthy}", "_helthy}")]
+)
+def test_a_key_that_compose_does_not_know_is_found(tmp_path, old, new):
+    text = (DEPLOYMENTS / "compose.yaml").read_text()
+    assert old in text
+    path = tmp_path / "compose.yaml"
+    path.write_text(text.replace(old, new))
+    assert against_the_schema(path).returncode == 1
 
 
 def test_what_a_service_waits_for_can_come_true():
