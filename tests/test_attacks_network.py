@@ -94,11 +94,13 @@ def test_a_name_that_leads_to_this_machine_is_refused(address):
 def test_a_redirect_from_elsewhere_to_this_machine_is_refused(tmp_path, monkeypatch):
     """The same over libcurl, with a server that is taken for another machine's."""
     monkeypatch.setattr(reach, "names_this_machine", lambda _: False)
+    reach._name_objection.cache_clear()
     options = replace(OPTIONS, allow_hosts=("127.0.0.0/8",))
     with serve(moved("http://[::1]:9/a.npy")) as server:
         assert code_of(lambda: fetch(server.url, tmp_path, options=options)) == "address-refused"
         assert code_of(lambda: fetch(server.url, tmp_path)) == "address-refused"
     assert len(server.asked) == 1
+    reach._name_objection.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ _METADATA = {ip_address(text) for text in ("100.100.100.200", "168.63.129.16", "
 _METADATA_NAMES = re.compile(
     r"(metadata(\.google\.internal|\.goog|\.azure\.com)?|instance-data(\..*)?)\.?", re.IGNORECASE
 )
+_AUTHORITY = re.compile(r"[^/?#]*//[^/?#]*")
 _LOCAL_NAME = re.compile(r"(.*\.)?localhost\.?", re.IGNORECASE)
 
 
@@ -55,29 +56,34 @@ class Guard:
         Raises:
             DownloadError: `address-refused`.
         """
-        literal = as_address(self.host)
-        if _METADATA_NAMES.fullmatch(self.host) and self.host not in self.allowed:
-            raise error("address-refused", f"{self.host} is a cloud's metadata service.")
-        if literal and (why := self._objection(literal)):
+        if why := _name_objection(self.host, tuple(self.allowed)):
             raise error("address-refused", f"{why}.")
 
     def open(self, _purpose: int, address: Any) -> socket.socket | int:
         """Open the socket that libcurl asks for, or refuse."""
-        why = self._objection(ip_address(str(address.addr[0]).partition("%")[0]))
-        if why:
+        found = ip_address(str(address.addr[0]).partition("%")[0])
+        if why := _objection(self.host, found, self.allowed):
             self.refused = why
             return int(pycurl.SOCKET_BAD)
         return socket.socket(address.family, address.socktype, address.protocol)
 
-    def _objection(self, found: IP) -> str:
-        plain = getattr(found, "ipv4_mapped", None) or found
-        kind = "this machine" if plain.is_loopback else _forbidden(plain)
-        if not kind or (plain.is_loopback and names_this_machine(self.host)) or self._is_allowed(plain):
-            return ""
-        return f"{self.host} leads to {plain}, {kind}"
 
-    def _is_allowed(self, found: IP) -> bool:
-        return self.host in self.allowed or any(map(partial(_holds, found), self.allowed)) or found in _proxies()
+@lru_cache(maxsize=256)  # the files of a server come one after another
+def _name_objection(host: str, allowed: tuple[str, ...]) -> str:
+    literal = as_address(host)
+    if _METADATA_NAMES.fullmatch(host) and host not in allowed:
+        return f"{host} is a cloud's metadata service"
+    return _objection(host, literal, allowed) if literal else ""
+
+
+def _objection(host: str, found: IP, allowed: Collection[str]) -> str:
+    """Why an address is not to be asked, to which a host leads; "" where it may be."""
+    plain = getattr(found, "ipv4_mapped", None) or found
+    kind = "this machine" if plain.is_loopback else _forbidden(plain)
+    if not kind or (plain.is_loopback and names_this_machine(host)):
+        return ""
+    is_allowed = host in allowed or any(map(partial(_holds, plain), allowed)) or plain in _proxies()
+    return "" if is_allowed else f"{host} leads to {plain}, {kind}"
 
 
 def guarded(request: Request, allowed: Collection[str]) -> Guard:
@@ -100,8 +106,14 @@ def is_plain(*lines: str) -> bool:
 
 def host_name(url: str) -> str:
     """The host of a URL in lower case; "" where there is none."""
+    found = _AUTHORITY.match(url)
+    return _host(found[0]) if found else ""
+
+
+@lru_cache(maxsize=256)
+def _host(authority: str) -> str:
     try:
-        return urlsplit(url).hostname or ""
+        return urlsplit(authority).hostname or ""
     except ValueError:  # half an IPv6 address
         return ""
 
@@ -112,7 +124,7 @@ def names_this_machine(host: str) -> bool:
     return bool(literal.is_loopback or literal.is_unspecified) if literal else bool(_LOCAL_NAME.fullmatch(host))
 
 
-@lru_cache(maxsize=256)  # the files of a server come one after another
+@lru_cache(maxsize=256)
 def as_address(host: str) -> IP | None:
     """The address that a host is written as (`127.0.0.1`, `127.1`, `2130706433`, `::1`); None for a name."""
     try:
