@@ -85,7 +85,7 @@ class _Demo:
         for (protocol, source), (count, size) in by_source(done.outcomes).items():
             self.show(f"  {protocol:8} {source:24} {files(count):>10} {human_bytes(size):>10}")
         for line in done.trouble():
-            self.show(f"  {line}")
+            self.show(line)
         self.show(f"  {done.summary.line()}")
         return done
 

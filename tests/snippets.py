@@ -78,3 +78,8 @@ def blocks(path: Path) -> Iterator[Block]:
 def pages() -> list[Path]:
     """All pages that a person reads."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def plain(text: str) -> str:
+    """Text without the numbers, which differ from run to run, and without the columns that they fill."""
+    return re.sub(r" +", " ", re.sub(r"\d[\d,.]*", "N", text))

@@ -18,7 +18,8 @@ from deployments.sandbox.lab import Lab
 from deployments.sandbox.model import Fate
 from flows import local_server
 from flows.demo import demo
-from tests.shell import run
+from tests.shell import ROOT, run
+from tests.snippets import blocks, plain
 
 FILE_SERVERS = ("http", "members", "s3")
 
@@ -58,6 +59,15 @@ def test_it_shows_the_planted_failure_once_a_run_with_its_next_step(shown):
     said = " ".join(lines[at + 1 : at + 6])
     assert said.startswith("aws_cortexlab, flatiron_cortexlab: The file's digest at this source is not what")
     assert "[digest-mismatch] Compare the file on the server with Alyx: one of the two is wrong." in said
+
+
+@pytest.mark.slow
+def test_the_readme_shows_what_it_shows(shown):
+    done, _ = shown
+    (block,) = (one for one in blocks(ROOT / "README.md") if one.text.startswith("The first run: "))
+    for line in block.text.splitlines():
+        if line.strip() != "...":
+            assert plain(line) in plain(done.out)
 
 
 @pytest.mark.slow

@@ -33,8 +33,12 @@ class Tab:
         self.page, self.complaints = page, []
         page.on("console", lambda said: said.type in ("error", "warning") and self.complaints.append(said.text))
         page.on("pageerror", lambda failure: self.complaints.append(str(failure)))
-        page.on("requestfailed", lambda asked: self.complaints.append(f"failed: {asked.url}"))
+        page.on("requestfailed", self._failed)
         page.on("request", lambda asked: _ELSEWHERE.match(asked.url) and self.complaints.append(asked.url))
+
+    def _failed(self, asked):
+        if asked.failure != "net::ERR_ABORTED":  # what a page still wanted when it was left
+            self.complaints.append(f"{asked.failure}: {asked.url}")
 
     def open(self, url):
         """Load a page, let its scripts run, and return the complaints."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from flows import local_server
 from flows.cli import cli
 from tasks.selection import Selection
 from tests.shell import ROOT
-from tests.snippets import blocks, pages
+from tests.snippets import blocks, pages, plain
 
 BLOCKS = [block for page in pages() for block in blocks(page)]
 RUN = [block for block in BLOCKS if not block.reason]
@@ -107,11 +106,6 @@ def desk(full, server, tmp_path):
     own = {**full.environment(), "PATH": path, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": server}
     quick = {"PREFECT_INTEGRATIONS_ALYX_RESERVE_BYTES": "0", "TERM": "dumb"}
     return tmp_path, {**os.environ, **own, **quick}
-
-
-def plain(text):
-    """Text without the numbers, which differ from run to run."""
-    return re.sub(r"\d[\d,.]*", "N", text)
 
 
 def perform(block, place, environment):
