@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs audit lock test test-slow pictures check format bench faults fuzz mutants clean
+.PHONY: help setup demo docs audit lock test test-slow pictures check format bench faults fuzz mutants fleet simulate clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -67,6 +67,14 @@ mutants: $(READY) ## Break claim, verify and publish on purpose; prints what no 
 
 bench: $(READY) ## Measure against curl, rclone, aria2, ONE and boto3; prints ratios
 	@$(BIN)/python -m tests.bench
+
+fleet: $(READY) ## Let several workers move 100,000 files, and kill one of them half way
+	@sh scripts/packages.sh
+	@FLEET_FILES=100000 $(BIN)/python -m pytest -q -m slow tests/test_fleet.py -s
+
+simulate: $(READY) ## A fleet without the bytes: FILES=200000 PLACES=20 WORKERS=4; workers die, the server restarts
+	@sh scripts/packages.sh
+	@$(BIN)/python -u -m tests.simulation --files $(or $(FILES),200000) --places $(or $(PLACES),20) --workers $(or $(WORKERS),4)
 
 clean: ## Remove the environment and what tools left behind
 	@rm -rf $(VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,7 +14,8 @@ from prefect.client.schemas.objects import State as PrefectState
 from prefect.runtime import flow_run
 
 from flows.fetched import Fetched
-from flows.running import batch_runner, conclude, has_room, run_plan
+from flows.runners import batch_runner
+from flows.running import conclude, has_room, run_plan
 from tasks.blocks import use_blocks
 from tasks.limits import alyx_slot
 from tasks.planfile import Plan

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from uuid import UUID, uuid4
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
     from tasks.model import Json
-
-#: What runs a shard; it has no limit of its own, since the pool and the fleet have one.
-SHARDS = "download/shard"
 
 
 def _run_name() -> str:
@@ -102,14 +100,21 @@ def run_shards(plan: Plan, asked: Json, by: By, at_once: int, count: int | None)
     return summary
 
 
+@dataclass(frozen=True, slots=True)
 class WorkPool:
-    """Prefect's workers; see `tasks.following.Pool`."""
+    """Prefect's workers; see `tasks.following.Pool`.
+
+    Attributes:
+        deployment: What runs a shard; it has no limit of its own, since the pool and the fleet have one.
+    """
+
+    deployment: str = "download/shard"
 
     def start(self, shard: Shard) -> str:
         """Have the deployment run; the same attempt is started once."""
         with tolerant():
             made = run_deployment(
-                SHARDS,
+                self.deployment,
                 parameters={"plan": str(shard.path), "ledger_run": shard.name},
                 timeout=0,
                 as_subflow=False,

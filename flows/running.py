@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID, uuid4
 
 from prefect import get_run_logger
@@ -13,7 +13,6 @@ from prefect.client.orchestration import get_client
 from prefect.futures import wait
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.fetched import Course, Fetched, StoppedError
 from flows.teller import teller
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import State as PrefectState
     from prefect.futures import PrefectFuture
-    from prefect.task_runners import TaskRunner
 
     from tasks.downloading import Run
     from tasks.leases import Lease
@@ -51,11 +49,6 @@ class Batch(Protocol):
     def submit(self, plan: str, batch: int, run_id: str, label: str, /) -> PrefectFuture[Json]:
         """Start the task run."""
         ...
-
-
-def batch_runner() -> TaskRunner[Any]:
-    """The threads that a flow gives its batches."""
-    return cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=AlyxSettings.read().batches_at_once))
 
 
 def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch, run_id: str = "") -> Fetched:

@@ -65,6 +65,7 @@ class Run:
         id: The run, in the ledger.
         pace: Its stop signal ends every wait and every transfer.
         stopped: Why the run had to stop, "" while it need not.
+        users: The flow and the batches that hold it in this process.
         mismatched: What came as other bytes than Alyx registers, for whoever tells Alyx.
         tally: What became of the transfers in this process.
         deliveries: What services are moving.
@@ -78,6 +79,7 @@ class Run:
     connections: int
     stopped: str = ""
     mismatched: list[Outcome] = field(default_factory=list)
+    users: int = 0
     tally: Tally = field(default_factory=Tally)
     deliveries: list[Delivery] = field(default_factory=list)
 
@@ -220,15 +222,19 @@ def running(id: str, root: Path, pace: Pace | None = None) -> Run:  # noqa: A002
     with _RUNS_LOCK:
         if id not in _RUNS:
             _RUNS[id] = Run.open(id, root, repositories(AlyxClient()), AlyxSettings.read(), pace or Pace())
+        _RUNS[id].users += 1
         return _RUNS[id]
 
 
 def finished(id: str) -> None:  # noqa: A002
-    """Let go of a run."""
+    """Let go of a run; who does so last closes it, as a batch does in a process that the flow is not in."""
     with _RUNS_LOCK:
-        run = _RUNS.pop(id, None)
-    if run:
-        run.ledger.close()
+        run = _RUNS[id]
+        run.users -= 1
+        if run.users:
+            return
+        del _RUNS[id]
+    run.ledger.close()
 
 
 # --- Prefect ------------------------------------------------------------------------------------------
@@ -280,10 +286,16 @@ def work_through(path: Path, batch: int, run_id: str, carrying: Callable[[Run, S
         run_id: The run, in the ledger.
         carrying: Makes what carries one transfer, of the run and the paths that are left; None for the run's own.
     """
-    begin = time.monotonic()
-    transfers = read_batch(path, batch)
     run = running(run_id, Path(Plan.load(path).root))
-    before = run.ledger.outcomes(run_id, [transfer.path for transfer in transfers])
+    try:
+        return _worked_through(run, read_batch(path, batch), carrying)
+    finally:
+        finished(run_id)
+
+
+def _worked_through(run: Run, transfers: Sequence[Transfer], carrying: Callable[[Run, Sequence[str]], Carry]) -> Json:
+    begin = time.monotonic()
+    before = run.ledger.outcomes(run.id, [transfer.path for transfer in transfers])
     settled = {outcome.path: outcome for outcome in before if outcome.state in _SETTLED}
     left = [transfer for transfer in transfers if transfer.path not in settled]
     carry, log = carrying(run, [transfer.path for transfer in left]), get_run_logger()

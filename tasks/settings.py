@@ -15,6 +15,8 @@ from tasks.words import faults_of
 
 #: Who names the datasets of a selection.
 Catalogue = Literal["auto", "rest", "tables"]
+#: Where the batches of a flow run.
+Runner = Literal["threads", "processes", "dask"]
 
 
 class AlyxSettings(PrefectBaseSettings):
@@ -43,6 +45,13 @@ class AlyxSettings(PrefectBaseSettings):
         description="Files that a batch moves at once; ONE_HTTP_DL_THREADS is heeded where this is not set.",
     )
     batches_at_once: int = Field(default=2, ge=1, le=64, description="Batches that one flow run moves at once.")
+    runner: Runner = Field(
+        default="threads",
+        description="Where batches run: threads of the flow's process, processes of its machine, or a Dask cluster.",
+    )
+    dask_address: str = Field(
+        default="", description="Scheduler of the Dask cluster; by default one of this machine, for each run."
+    )
     attempts: int = Field(
         default=5, ge=1, description="Requests in a row without progress before a source is given up."
     )

@@ -106,8 +106,13 @@ class Site:
         return self.command("deploy", "--site", str(self.folder / "site.yaml"), *words)
 
     def command(self, *words):
+        """Run `prefect-alyx` against the server, and return what it printed."""
+        return self.command_of("flows.cli", *words)
+
+    def command_of(self, *words):
+        """Run a module against the server, and return what it printed."""
         run = subprocess.run(
-            [sys.executable, "-m", "flows.cli", *words],
+            [sys.executable, "-m", *words],
             env=self.environment(),
             cwd=CHECKOUT,
             capture_output=True,
