@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,7 +19,7 @@ from flows.fetched import Course, Fetched, StoppedError
 from flows.teller import teller
 from tasks.alyx import AlyxClient
 from tasks.clients.verdicts import DownloadError
-from tasks.downloading import download_batch, finished, running
+from tasks.downloading import download_batch, taking_part
 from tasks.leases import leased
 from tasks.model import Outcome, State, Summary
 from tasks.preparing import require_place
@@ -67,8 +68,7 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch,
     """
     add_to_name(_extent(plan))
     run_id = run_id or flow_run.get_id() or str(uuid4())
-    run = running(run_id, Path(plan.root))
-    try:
+    with taking_part(run_id, Path(plan.root)) as run, _stopping(run):
         with leased(run.ledger, f"plan {plan.id}", run.pace, get_run_logger().info) as lease:
             run.ledger.begin_run(run_id, asked)
             run.ledger.confirm(plan.present_files(), run=run_id)
@@ -78,14 +78,19 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch,
             run.ledger.end_run(run_id, summary)
         outcomes = run.ledger.outcomes(run_id)
         _tell(run, progress, summary, outcomes)
-    except BaseException:
-        run.pace.stop.set()  # threads see it within a second; leaving the flow waits for them
-        raise
-    finally:
-        finished(run_id)
     everything = (*outcomes, *_untouched(plan, {outcome.path for outcome in outcomes}))
     course = Course(progress.throughput.samples, run.switchboard.refusals, run.tally.slowest)
     return Fetched(plan, summary, everything, course)
+
+
+@contextmanager
+def _stopping(run: Run) -> Iterator[None]:
+    """Stop the threads of a run that ends early: they see it within a second, and leaving the flow waits for them."""
+    try:
+        yield
+    except BaseException:
+        run.pace.stop.set()
+        raise
 
 
 def _extent(plan: Plan) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     Carry = Callable[[Transfer], Arrival]
 
 P = ParamSpec("P")
-
 
 _DAY_SECONDS = 24 * 3600
 
@@ -217,24 +217,21 @@ _RUNS: dict[str, Run] = {}
 _RUNS_LOCK = threading.Lock()
 
 
-def running(id: str, root: Path, pace: Pace | None = None) -> Run:  # noqa: A002
-    """Return this process's part of a run; batches of one process share clients, ledger and stop signal."""
+@contextmanager
+def taking_part(id: str, root: Path, pace: Pace | None = None) -> Iterator[Run]:  # noqa: A002
+    """Give this process's part of a run: flow and batches share clients, ledger and stop; the last one closes it."""
     with _RUNS_LOCK:
         if id not in _RUNS:
             _RUNS[id] = Run.open(id, root, repositories(AlyxClient()), AlyxSettings.read(), pace or Pace())
-        _RUNS[id].users += 1
-        return _RUNS[id]
-
-
-def finished(id: str) -> None:  # noqa: A002
-    """Let go of a run; who does so last closes it, as a batch does in a process that the flow is not in."""
-    with _RUNS_LOCK:
         run = _RUNS[id]
-        run.users -= 1
-        if run.users:
-            return
-        del _RUNS[id]
-    run.ledger.close()
+        run.users += 1
+    try:
+        yield run
+    finally:
+        with _RUNS_LOCK:
+            run.users -= 1
+            if not run.users:
+                _RUNS.pop(id).ledger.close()
 
 
 # --- Prefect ------------------------------------------------------------------------------------------
@@ -286,14 +283,11 @@ def work_through(path: Path, batch: int, run_id: str, carrying: Callable[[Run, S
         run_id: The run, in the ledger.
         carrying: Makes what carries one transfer, of the run and the paths that are left; None for the run's own.
     """
-    run = running(run_id, Path(Plan.load(path).root))
-    try:
+    with taking_part(run_id, Path(Plan.load(path).root)) as run:
         return _worked_through(run, read_batch(path, batch), carrying)
-    finally:
-        finished(run_id)
 
 
-def _worked_through(run: Run, transfers: Sequence[Transfer], carrying: Callable[[Run, Sequence[str]], Carry]) -> Json:
+def _worked_through(run: Run, transfers: Sequence[Transfer], carrying: Callable[..., Carry | None]) -> Json:
     begin = time.monotonic()
     before = run.ledger.outcomes(run.id, [transfer.path for transfer in transfers])
     settled = {outcome.path: outcome for outcome in before if outcome.state in _SETTLED}
