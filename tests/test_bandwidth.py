@@ -197,4 +197,4 @@ def test_the_option_goes_before_the_setting_and_ends_with_the_command(verb, comm
 def test_a_limit_that_is_none_is_a_mistake_of_usage(command):
     done = command("retry", "--bwlimit", "08:00,fast")
     assert (done.code, done.out) == (2, "")
-    assert "'fast' is no rate: write 512k, 10M or off" in done.err
+    assert "'fast' is no rate: write 512k, 10M or off" in " ".join(done.err.split())
