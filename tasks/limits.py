@@ -5,23 +5,28 @@ A lease ends by itself, so that a worker that is killed gives its slots back. A 
 
 from __future__ import annotations
 
+import logging
 import re
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
 from prefect.client.orchestration import get_client
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.events import emit_event
 
 from tasks.alyx import AlyxClient
 from tasks.clients.seams import Pace
+from tasks.progress import tolerant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from tasks.model import Transfer
+
+_log = logging.getLogger(__name__)
 
 #: A slot of a worker that is killed is free again after so long; Prefect allows no less than a minute.
 LEASE_SECONDS = 120
@@ -97,20 +102,29 @@ def slots(names: list[str], pace: Pace, say: Callable[[str], None]) -> Iterator[
 
 
 def _acquired(held: ExitStack, names: list[str]) -> bool:
-    """Whether the slots could be had within some seconds."""
+    """Whether the slots could be had within some seconds, or the server cannot say: bytes do not wait for it."""
+    lease = concurrency(
+        names,
+        timeout_seconds=_PATIENCE_SECONDS,
+        lease_duration=LEASE_SECONDS,
+        strict=True,
+        raise_on_lease_renewal_failure=False,  # a server that is away for a minute stops no bytes
+    )
     try:
-        held.enter_context(
-            concurrency(
-                names,
-                timeout_seconds=_PATIENCE_SECONDS,
-                lease_duration=LEASE_SECONDS,
-                strict=True,
-                raise_on_lease_renewal_failure=False,  # a server that is away for a minute stops no bytes
-            )
-        )
+        lease.__enter__()
     except TimeoutError:
         return False
+    except ConcurrencySlotAcquisitionError as failure:
+        _log.warning("The Prefect server gives no slots, and the batch goes on without them: %s", failure)
+        return True
+    held.callback(_give_back, lease)
     return True
+
+
+def _give_back(lease: AbstractContextManager[None]) -> None:
+    """Return slots; where the server is away, or has forgotten them in a restart, they end by themselves."""
+    with tolerant():
+        lease.__exit__(None, None, None)
 
 
 def _tell(names: list[str]) -> None:

@@ -30,6 +30,7 @@ timezone: Europe/London
 flow_runs_at_once: 4
 limits: {{alyx: 2, repositories: {{flatiron_cortexlab: 2}}}}
 heartbeat_seconds: 30
+webhook_env: SITE_WEBHOOK
 """
 
 

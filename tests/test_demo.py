@@ -42,6 +42,8 @@ def test_it_ends_well_and_shows_each_source(shown):
         "aws +aws_churchlandlab",
         "http +flatiron_cortexlab",
         "http +members_cortexlab",
+        "globus +churchlandlab_SR",
+        "kachary +kachery",
     ):
         assert re.search(rf"^  {source} +\d+ files? +[\d.]+ [kM]B$", first, re.MULTILINE), source
     assert "NOT AS PLANTED" not in done.out

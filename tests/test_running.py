@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 
@@ -39,6 +40,24 @@ def test_without_a_server_no_limit_holds_anybody(no_server):
     assert existing(["alyx-host-a"]) == []
     with slots(["alyx-host-a"], Pace(threading.Event()), said.append):
         assert said == []
+
+
+def test_a_server_that_goes_away_while_slots_are_asked_for_holds_nobody(no_server, monkeypatch, caplog):
+    monkeypatch.setattr("tasks.limits.existing", list)  # it was there a moment ago
+    with caplog.at_level(logging.WARNING), slots(["alyx-host-a"], Pace(threading.Event()), pytest.fail):
+        assert "goes on without them" in caplog.text
+
+
+def test_slots_that_a_server_has_forgotten_are_given_back_in_vain_and_nobody_minds(monkeypatch):
+    @contextlib.contextmanager
+    def forgotten(*_, **__):
+        yield
+        raise httpx.ConnectError("refused")
+
+    monkeypatch.setattr("tasks.limits.existing", list)
+    monkeypatch.setattr("tasks.limits.concurrency", forgotten)
+    with slots(["alyx-host-a"], Pace(threading.Event()), pytest.fail):
+        pass
 
 
 def outcome(state, verdict=""):
