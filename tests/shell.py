@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 #: Longest time that a command of the tests may take.
-PATIENCE = 120
+PATIENCE = 280
 
 
 @dataclass(frozen=True)
