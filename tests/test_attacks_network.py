@@ -345,3 +345,11 @@ def test_a_status_that_is_no_number_is_one_error(tmp_path):
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join()
+
+
+@pytest.mark.parametrize("protocol", ["http", "aws", "globus"])
+def test_half_a_character_in_a_repository_is_no_address(protocol):
+    """JSON may hold one half of a character; no URL can."""
+    record = {"name": "odd", "data_url": "http://h/\ud800", "globus_path": "\ud800", "json": {"bucket_name": "public"},
+              "globus_endpoint_id": "0b6f5a7c-a7a9-11e8-96fa-0a6d4e044368"}  # fmt: skip
+    assert code_of(lambda: client_for(protocol, record, {}).to_address("a/b.npy")) == "not-addressable"

@@ -59,8 +59,15 @@ def server_path(data_path: str, dataset_id: str | None) -> str:
 
 @lru_cache(maxsize=64)
 def encode(path: str) -> str:
-    """Percent-encode each segment of a raw path once; `#2024-01-01#` is a directory and `%23` a name."""
-    return quote(path, safe="/~")
+    """Percent-encode each segment of a raw path once; `#2024-01-01#` is a directory and `%23` a name.
+
+    Raises:
+        DownloadError: `not-addressable`: it holds half a character, which JSON can and no server does.
+    """
+    try:
+        return quote(path, safe="/~")
+    except UnicodeEncodeError:
+        raise error("not-addressable", f"{path!a} holds half a character.") from None
 
 
 def names_carry_uuid(repository_is_personal: object) -> bool:

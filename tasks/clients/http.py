@@ -90,7 +90,11 @@ class HttpClient(StreamingClient):
 
     @cached_property
     def _base(self) -> str:
-        return requote_uri(self._root().rstrip("/"))
+        root = self._root().rstrip("/")
+        try:
+            return requote_uri(root)
+        except UnicodeEncodeError:
+            raise error("not-addressable", f"{root!a} holds half a character.") from None
 
     def _root(self) -> str:
         root = self.repository.get("data_url")

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from tasks import params
 from tasks.catalogue import _candidate
 from tasks.choice import chosen
-from tasks.clients import shared_json, store
+from tasks.clients import client_for, shared_json, store
 from tasks.clients.addresses import encode, server_path
 from tasks.clients.answer import Answer
 from tasks.clients.globus.endpoints import Endpoint
@@ -47,6 +47,7 @@ from tasks.table_rows import Tables
 from tests.fuzz.source import Source
 
 refused = contextlib.suppress(DownloadError)
+HTTP = client_for("http", {"data_url": "http://host"}, {})
 
 
 @cache
@@ -96,7 +97,11 @@ def addresses(data: bytes) -> None:
         assert not {"", ".", ".."} & set(encoded.split("/"))
         assert not set(encoded) & set("?#\\ \r\n%") - {"%"}
     with refused:
-        KacheryAddress.parse(path)
+        str(KacheryAddress.parse(path))
+    with refused:
+        HTTP.repository = {"data_url": f"http://h/{source.text()}"}
+        HTTP.__dict__.pop("_base", None)
+        HTTP.to_address("a/b")
     with refused:
         Endpoint.of_record({"globus_endpoint_id": path, "globus_path": source.text()}).address("a/b", None)
     names_this_machine(host_name(f"http://{path}/"))

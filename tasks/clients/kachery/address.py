@@ -43,7 +43,7 @@ class KacheryAddress:
     label: str = ""
 
     def __str__(self) -> str:
-        return ":".join(filter(None, (f"kachery:{self.zone}:sha1:{self.sha1}", quote(self.label))))
+        return ":".join(filter(None, (f"kachery:{self.zone}:sha1:{self.sha1}", quote(self.label, errors="replace"))))
 
     @classmethod
     def parse(cls, text: str) -> Self:
