@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from playwright.sync_api import sync_playwright
 
+from deployments.sandbox.lab import Lab
+from flows.fetched import Course, Fetched
 from flows.html_report import write_report
-from tasks.model import State
-from tasks.throughput import Sample
+from tasks.downloading import download
+from tasks.model import Summary
+from tasks.preparing import prepare
+from tasks.selection import Selection
+from tasks.throughput import Throughput
 from tests.browser import executable
+from tests.lab_runs import opened, settings
 from tests.shell import ROOT
 from tests.test_docs import site  # noqa: F401  (a fixture)
-from tests.test_html_report import fetched, outcome
 
 pytestmark = pytest.mark.slow
 _ELSEWHERE = re.compile(r"https?://(?!127\.0\.0\.1[:/])")
@@ -96,23 +102,28 @@ def test_the_front_page_looks_as_in_the_picture(tab, site, tmp_path):  # noqa: F
     _picture(tab, "docs.png", tmp_path)
 
 
-def test_a_report(tab, tmp_path):
-    lost = outcome(
-        "cortexlab/Subjects/KS014/2020-11-10/002/alf/probe00/spikes.times.npy",
-        State.FAILED,
-        seconds=9.5,
-        reason="aws_cortexlab, flatiron_cortexlab: The file's digest at this source is not what Alyx registers.",
-        next_step="Compare the file on the server with Alyx: one of the two is wrong.",
-        code="digest-mismatch",
-    )
-    given = [
-        outcome(f"cortexlab/Subjects/KS005/2019-04-01/00{n}/alf/spikes.times.npy", size=n * 900_000, seconds=n / 3)
-        for n in range(1, 9)
-    ]
-    others = [outcome(f"{n}.npy", source="aws_cortexlab", protocol="aws", size=2_000_000) for n in range(30)]
-    samples = [Sample(2 * n, 4_000_000 * n + 2_500_000 * (n % 3)) for n in range(25)]
-    refusals = {("http", "flatiron"): (1, lost.reason)}
-    write_report(fetched(*given, *others, lost, samples=samples, refusals=refusals), tmp_path / "run.html")
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run over the sandbox's whole lab, without Prefect."""
+    with Lab() as lab:
+        for name, value in lab.environment().items():
+            monkeypatch.setenv(name, value)
+        plan = prepare(Selection.read({"everything": True}), tmp_path / "data", settings())
+        transfers = [one for number in range(len(plan.batches)) for one in plan.transfers(number)]
+        throughput, begin = Throughput(), time.monotonic()
+        throughput.note(0, 0)
+        with opened(plan.root) as run:
+            outcomes = []
+            for one in download(run, transfers):
+                outcomes.append(one)
+                throughput.note(time.monotonic() - begin, run.bytes_done())
+            course = Course(throughput.samples, run.switchboard.refusals, run.tally.slowest)
+        seconds = time.monotonic() - begin
+        yield Fetched(plan, Summary.of(outcomes, seconds=seconds), tuple(outcomes), course)
+
+
+def test_a_report(tab, run, tmp_path):
+    write_report(run, tmp_path / "run.html")
     assert tab.open((tmp_path / "run.html").as_uri()) == []
     assert tab.page.locator("svg").count() == 2
     _picture(tab, "report.png", tmp_path)
