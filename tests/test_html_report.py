@@ -132,4 +132,4 @@ def test_without_the_extra_the_way_to_it_is_told(command, monkeypatch, tmp_path)
     monkeypatch.setattr("flows.run_options.find_spec", lambda _: None)
     done = command("retry", "--report", tmp_path / "run.html")
     assert done.code == 2
-    assert "pip install 'prefect-alyx[report]'" in done.err
+    assert "pip install 'prefect-alyx[report]'" in " ".join(done.err.split())
