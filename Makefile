@@ -66,7 +66,7 @@ mutants: $(READY) ## Break claim, verify and publish on purpose; prints what no 
 	@$(BIN)/python scripts/mutants.py
 
 bench: $(READY) ## Measure against curl, rclone, aria2, ONE and boto3; prints ratios
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench --picture docs/benchmark.svg
 
 fleet: $(READY) ## Let several workers move 100,000 files, and kill one of them half way
 	@sh scripts/packages.sh

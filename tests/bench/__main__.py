@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.contenders import aria2, curl, engine, md5sum, rclone
-from tests.bench.loads import MIB, Job, large, mix, small
+from tests.bench.loads import MIB, Job, large, mix, small, zeros
+from tests.bench.picture import draw
 from tests.bench.serving import install, long_line, nginx
-from tests.bench.tables import Table, nothing_to_do
+from tests.bench.tables import Table, memory, nothing_to_do
 
 #: A file system in memory, so that no disk is measured.
 _MEMORY = next(filter(Path.is_dir, [Path("/dev/shm")]), None)  # noqa: S108  (a folder of our own is made there)
@@ -82,12 +83,23 @@ def large_files(bench):
     yield Table("One large file, over a long line", bench.job(items, bench.line), far)
 
 
+def memory_loads(bench):
+    """Few files and ten times as many; one large file and one eight times as large, of zeros that take no room."""
+    few, size = (1000, 32 * MIB) if bench.quick else (10_000, 1024 * MIB)
+    items = small(bench.www, 10 * few, size=64)
+    yield f"{few:,} and {10 * few:,} files", OURS, bench.job(items[:few]), bench.job(items)
+    smaller, larger = (bench.job(zeros(bench.www, length)) for length in (size, 8 * size))
+    yield f"{size // MIB:,} and {8 * size // MIB:,} MiB in one file", OURS, smaller, larger
+
+
 def main() -> None:
-    """Print the tables."""
+    """Print the tables, and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small loads, once: about a minute")
     parser.add_argument("--only", default="", help="only tables with this in their title")
+    parser.add_argument("--picture", type=Path, help="an SVG file to draw the tables into")
     options = parser.parse_args()
+    charts = []
     install("nginx", "curl", "rclone", "aria2c")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_MEMORY, prefix="bench-")))
@@ -97,11 +109,13 @@ def main() -> None:
         line = stack.enter_context(long_line(server))
         bench = Bench(server, secure, line, str(ca), folder, options.quick)
         for tables in (small_files, alf_mix, large_files):
-            for table in tables(bench):
-                if options.only in table.title:
-                    table.measure()
+            charts += [table.measure() for table in tables(bench) if options.only in table.title]
         if options.only in "Nothing to do":
             nothing_to_do(folder / "tree", 10_000 if options.quick else 100_000)
+        if options.only in "Peak memory":
+            memory(memory_loads(bench))
+    if options.picture:
+        draw(options.picture, charts)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,16 @@ def large(www: Path, size: int) -> tuple[Item, ...]:
     return _make(www, f"public-large-{size // MIB}", [size], seed=4)
 
 
+def zeros(www: Path, size: int) -> tuple[Item, ...]:
+    """One file of zeros: a hole, which takes no room where it is served."""
+    path = f"public-zeros-{size // MIB}/zeros.npy"
+    (www / path).parent.mkdir()
+    with (www / path).open("wb") as file:
+        file.truncate(size)
+    with (www / path).open("rb") as file:
+        return (Item(path, size, hashlib.file_digest(file, "md5").hexdigest()),)
+
+
 def _make(www, name, sizes, *, seed):
     dice = random.Random(seed)
     items = []

@@ -8,6 +8,7 @@ from statistics import median
 
 from tests.bench.contenders import Took, engine, find
 from tests.bench.loads import Job, small
+from tests.bench.picture import Bars
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,18 @@ class Table:
     contenders: tuple
     rounds: int = 1
 
-    def measure(self) -> None:
-        """Run all of them in turn, some rounds, and print the table."""
+    def measure(self) -> Bars:
+        """Run all of them in turn, some rounds, print the table, and return it as bars."""
         runs = {contender: [] for contender in self.contenders}
         for number in range(self.rounds):
             for contender in self.contenders:
                 place = f"{self.job.place}/{number}"
                 runs[contender].append(contender.run(replace(self.job, place=place)))
                 print(".", end="", file=sys.stderr, flush=True)
-        self._print({contender: median_of(taken) for contender, taken in runs.items()})
+        took = {contender: median_of(taken) for contender, taken in runs.items()}
+        self._print(took)
+        files = {contender: len(self.job.first(contender.most).items) for contender in took}
+        return Bars(self.title, {one.name: taken.cpu / files[one] * 1e3 for one, taken in took.items()})
 
     def _print(self, taken) -> None:
         files, size = len(self.job.items), self.job.bytes
@@ -78,3 +82,15 @@ def nothing_to_do(folder, files) -> None:
     for contender, taken in runs.items():
         took = median_of(taken)
         print(f"| {contender.name} | {took.wall:.2f} | {took.cpu / files * 1e6:.1f} | {megabytes(took)} |", flush=True)
+
+
+def memory(loads) -> None:
+    """Print how much memory a load takes, and one of the same kind that is ten or eight times as large.
+
+    Args:
+        loads: A title, the engine that fetches, and a smaller and a larger job.
+    """
+    print("\n### Peak memory\n\n| | smaller, MB | larger, MB | larger / smaller |\n| --- | --- | --- | --- |")
+    for title, contender, smaller, larger in loads:
+        peaks = [contender.run(job).peak / 1e6 for job in (smaller, larger)]
+        print(f"| {title} | {peaks[0]:,.0f} | {peaks[1]:,.0f} | {peaks[1] / peaks[0]:.2f}x |", flush=True)
