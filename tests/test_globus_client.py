@@ -11,8 +11,9 @@ import pytest
 from deployments.sandbox.globus import TRANSFER_SCOPE
 from tasks.clients import client_for
 from tasks.clients.globus.batches import Item
-from tasks.clients.globus.client import GlobusClient, adopt
+from tasks.clients.globus.client import GlobusClient
 from tasks.clients.globus.https import GlobusHttpsClient
+from tasks.clients.globus.receiving import adopt
 from tasks.clients.partials import Partials
 from tasks.clients.proof import Expected
 from tasks.clients.publish import publish
@@ -120,6 +121,46 @@ def test_without_a_local_endpoint_nothing_is_submitted(lab, record, tmp_path, mo
     client = GlobusClient(record, {"client_id": lab.STORE, "client_secret": SECRET}, pace=lab.pace)
     assert code_of(client.download_file, f"globus://{lab.STORE}/lab/a", lab.root / "a") == "not-configured"
     assert lab.emulator.requests() == []
+
+
+# --- folders ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(lab):
+    """A folder with files in it and below it; one of them has a name that is no safe place here."""
+    for name in ("a.npy", "#2024-01-01#/two words.npy", "deep/er/empty", "deep/nul.txt"):
+        lab.write(f"lab/S2/{name}", b"" if name.endswith("empty") else DATA)
+    return f"globus://{lab.STORE}/lab/S2"
+
+
+def test_a_folder_is_listed_without_moving_anything(lab, client, folder):
+    found = {file.path: file for file in client.list_folder(folder)}
+    assert {path: file.size for path, file in found.items()} == {
+        "a.npy": len(DATA),
+        "#2024-01-01#/two words.npy": len(DATA),
+        "deep/er/empty": 0,
+        "deep/nul.txt": len(DATA),
+    }
+    assert found["#2024-01-01#/two words.npy"].address == f"{folder}/%232024-01-01%23/two%20words.npy"
+    assert lab.submissions() == 0
+    assert list(lab.root.iterdir()) == []
+
+
+def test_a_folder_comes_whole_and_what_cannot_come_says_why(lab, client, folder):
+    lab.emulator.path_fault("/lab/S2/a.npy", "PERMISSION_DENIED", op="scan", times=None)
+    fates = client.download_folder(f"{folder}/", lab.root / "S2")
+    failures = {path: fate.code for path, fate in fates.items() if isinstance(fate, DownloadError)}
+    assert failures == {"deep/nul.txt": "bad-path", "a.npy": "globus-forbidden"}
+    assert (lab.root / "S2/#2024-01-01#/two words.npy").read_bytes() == DATA
+    assert (lab.root / "S2/deep/er/empty").read_bytes() == b""
+    assert not (lab.root / "S2" / OURS).exists()
+
+
+def test_a_folder_that_is_not_there_is_not_found(lab, client):
+    assert code_of(client.list_folder, f"globus://{lab.STORE}/lab/none") == "not-found"
+    assert code_of(client.download_folder, f"globus://{lab.STORE}/lab/none", lab.root / "x") == "not-found"
+    assert list(lab.root.iterdir()) == []
 
 
 # --- over HTTPS -----------------------------------------------------------------------------------------

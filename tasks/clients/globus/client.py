@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients import store
 from tasks.clients.base import Capabilities, DownloadClient
 from tasks.clients.globus.batches import Destination, Item
-from tasks.clients.globus.endpoints import Endpoint
+from tasks.clients.globus.endpoints import Endpoint, parse_address
+from tasks.clients.globus.folders import Listed, below
 from tasks.clients.globus.journal import Journal
 from tasks.clients.globus.leftovers import is_proven
 from tasks.clients.globus.local import LocalEndpoint
 from tasks.clients.globus.login import PROTOCOL, connect
 from tasks.clients.globus.options import GlobusOptions
+from tasks.clients.globus.receiving import published, staging, tidy
 from tasks.clients.globus.setup import log_out, set_up
 from tasks.clients.globus.transfer import Transfers
 from tasks.clients.options import WireOptions
 from tasks.clients.partials import Partials
+from tasks.clients.paths import safe_path
 from tasks.clients.proof import Expected
-from tasks.clients.publish import publish
 from tasks.clients.seams import Pace
-from tasks.clients.tree import OURS, Tree
+from tasks.clients.tree import Tree
 from tasks.clients.verdicts import DownloadError, error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from tasks.clients.globus.outcomes import Result
     from tasks.clients.globus.transfer import Deliver, Progress, There
-    from tasks.clients.partial import Partial
 
 
-_STAGING = "globus"
 #: What a personal endpoint's document says where nothing can be had from it.
 _TROUBLE = (("gcp_connected", False, "globus-offline"), ("gcp_paused", True, "globus-gc-paused"))
 
@@ -112,7 +111,7 @@ class GlobusClient(DownloadClient):
         Raises:
             DownloadError: `stopped`; `not-configured`, without a local endpoint or a login.
         """
-        destination = Destination(LocalEndpoint.of_params(self.params), _staging(tree))
+        destination = Destination(LocalEndpoint.of_params(self.params), staging(tree))
         journal = Journal(destination.staging)
         try:
             service = connect(self.params, self.pace, attempts=self._attempts)
@@ -137,7 +136,7 @@ class GlobusClient(DownloadClient):
         try:
             self._download(tree, item, expected)
         finally:
-            _tidy(tree)
+            tidy(tree)
         return target
 
     def _download(self, tree: Tree, item: Item, expected: Expected) -> None:
@@ -146,9 +145,50 @@ class GlobusClient(DownloadClient):
         if results[0].there:
             return
         partials = Partials(tree.partials, tree.disk, self.pace)
-        (published,) = publish(tree, [(adopt(results[0], partials, expected, item.key), item.key)])
-        if isinstance(published, DownloadError):
-            raise published
+        published(tree, partials, results[0], expected)
+
+    def list_folder(self, folder_address: str) -> list[Listed]:
+        """Return what :meth:`download_folder` would fetch; nothing is moved or written.
+
+        Raises:
+            DownloadError: the folder is not there or may not be seen, or Globus cannot be asked.
+        """
+        service = connect(self.params, self.pace, attempts=self._attempts)
+        service.endpoint(parse_address(folder_address)[0])
+        return list(below(service, folder_address))
+
+    def download_folder(self, folder_address: str, target: Path) -> dict[str, Path | DownloadError]:
+        """Fetch all files below a folder, whether Alyx knows them or not; sizes are all that is compared.
+
+        Files of datasets are better fetched by a selection: then their digests count, and a second run fetches nothing.
+
+        Args:
+            folder_address: `globus://<endpoint>/<path of a folder>`.
+            target: The folder on this machine, which is made.
+
+        Returns:
+            By path below the folder, where it is now, or why it is not.
+
+        Raises:
+            DownloadError: as :meth:`list_folder` and :meth:`move`; what has come is published.
+        """
+        listed = self.list_folder(folder_address)
+        tree = Tree(target.absolute())
+        tree.prepare()
+        fates: dict[str, Path | DownloadError] = {}
+        partials = Partials(tree.partials, tree.disk, self.pace)
+
+        def deliver(results: list[Result]) -> None:
+            for result in results:
+                fates[result.item.key] = _outcome(published, tree, partials, result, Expected(result.item.size))
+
+        fates |= {file.path: _outcome(_place, tree, file.path) for file in listed}
+        safe = [file for file in listed if not isinstance(fates[file.path], DownloadError)]
+        try:
+            self.move((Item(file.path, file.address, file.size) for file in safe), tree, deliver)
+        finally:
+            tidy(tree)
+        return fates
 
     @classmethod
     def is_configured(cls) -> bool:
@@ -166,34 +206,12 @@ class GlobusClient(DownloadClient):
         log_out(profile)
 
 
-def adopt(result: Result, partials: Partials, expected: Expected, name: str) -> Partial:
-    """Make a proven partial of a staged file, to be published like all others; bytes that are wrong are gone then.
+def _place(tree: Tree, path: str) -> Path:
+    return tree.root / safe_path(path)
 
-    Raises:
-        DownloadError: why the file was not moved, what is wrong with its bytes, or the file system's.
-    """
-    if result.failure or result.staged is None:
-        raise result.failure or AssertionError
-    partial = partials.adopt(result.staged, expected, result.item.address)
+
+def _outcome(work: Callable[..., Path], *arguments: object) -> Path | DownloadError:
     try:
-        partial.prove(name)
-    except DownloadError:
-        partial.discard()
-        raise
-    return partial
-
-
-def prune(tree: Tree, retention_seconds: float, pace: Pace) -> None:
-    """Remove what Globus brought for runs that died, when nobody went on with it for so long."""
-    Journal(_staging(tree)).prune(lambda found: pace.now() - found.st_mtime > retention_seconds)
-
-
-def _staging(tree: Tree) -> Path:
-    return tree.root / OURS / _STAGING
-
-
-def _tidy(tree: Tree) -> None:
-    """Remove what a single download has made for itself, where it is empty."""
-    with contextlib.suppress(OSError):
-        _staging(tree).rmdir()
-    tree.tidy()
+        return work(*arguments)
+    except DownloadError as failure:
+        return failure

@@ -66,6 +66,11 @@ class GlobusService:
             self._ask(what, lambda: consent(endpoint_id))
         return document
 
+    def entries(self, endpoint_id: str, path: str) -> list[Json]:
+        """What lies in a directory; the consent that this needs is given as for :meth:`endpoint`."""
+        what = f"{path} of endpoint {endpoint_id}"
+        return _data_of(self._document(what, lambda: self._client.operation_ls(endpoint_id, path=path)))
+
     def submission_id(self) -> str:
         """A fresh submission id."""
         return _uuid(self._document("submission id", self._client.get_submission_id).get("value"))
