@@ -120,6 +120,27 @@ def test_the_refresh_token_survives_two_refreshes(lab, home, reply, kept):
     assert kept in (None, stored(home)["refresh_token"])
 
 
+def test_a_token_that_does_not_say_how_long_it_lives_is_used_until_it_is_refused(lab, home):
+    reply = {"access_token": lab.emulator.access_token(client=NATIVE), "token_type": "Bearer"}
+    scope = {"scope": TRANSFER_SCOPE, "resource_server": "transfer.api.globus.org", "other_tokens": []}
+    lab.emulator.http_fault("POST /v2/oauth2/token", status=200, body={**reply, **scope}, times=None)
+    write_profile(home, refresh_token="Rg1", expires_at_seconds=0)
+    service = connect({}, Pace())
+    for _ in range(3):
+        service.submission_id()
+    assert len(lab.emulator.requests("POST /v2/oauth2/token")) == 1
+    assert stored(home)["refresh_token"] == "Rg1"
+
+
+@pytest.mark.parametrize("reply", [{}, {"access_token": "x"}, {"error": 5}])
+def test_a_reply_that_is_no_token_is_told_and_nothing_is_stored(lab, home, reply):
+    lab.emulator.http_fault("POST /v2/oauth2/token", status=200, body=reply, times=None)
+    write_profile(home, refresh_token="Rg1", expires_at_seconds=0)
+    before = stored(home)
+    assert code_of(connect({}, lab.pace).submission_id).code == "protocol"
+    assert stored(home) == before
+
+
 def test_a_refused_token_is_refreshed_once_for_all_threads(lab, home):
     write_profile(home, refresh_token="Rg1", access_token="refused", expires_at_seconds=in_an_hour())
     service = connect({}, Pace())

@@ -226,6 +226,35 @@ def test_three_bad_files_among_five_hundred_fail_alone_and_soon(lab):
     assert lab.pace.elapsed < 60
 
 
+@pytest.mark.parametrize("status", [429, 502, 503])
+def test_a_submission_that_is_put_off_is_sent_when_globus_asks_for_it(lab, status):
+    lab.emulator.http_fault("POST /v0.10/transfer", status=status, headers={"Retry-After": "45"}, times=2)
+    lab.move(lab.items(2))
+    assert set(lab.codes().values()) == {""}
+    assert [round(seconds) for seconds in lab.pace.waits][:2] == [45, 45]
+    assert len(lab.tasks()) == 1
+
+
+def test_an_id_that_is_none_of_globus_s_never_becomes_a_file_name(lab):
+    lab.emulator.http_fault("GET /v0.10/submission_id", status=200, body={"value": "../../../escape"}, times=None)
+    lab.move(lab.items(1))
+    assert set(lab.codes().values()) == {"protocol"}
+    assert not list(lab.root.parent.rglob("*escape*"))
+
+
+def test_empty_files_and_files_of_unknown_size_come_too(lab):
+    empty, unknown = lab.write("empty.npy", b""), lab.write("unknown.npy")
+    lab.move([empty, Item(unknown.key, unknown.address)])
+    assert lab.results["empty.npy"].staged.read_bytes() == b""
+    assert lab.results["unknown.npy"].bytes == len(b"hello-data")
+
+
+def test_a_clean_task_is_told_without_its_lists(lab):
+    lab.move(lab.items(300))
+    assert not lab.emulator.requests("GET /v0.10/task/" + lab.tasks()[0]["task_id"] + "/")
+    assert len(lab.emulator.requests()) < 12
+
+
 def held(lab):
     """Files that wait, so that something can befall their task."""
     lab.emulator.pace(files=0)

@@ -76,6 +76,8 @@ def answer_of(what: str, call: Callable[[], T], pace: Pace) -> T:
     except globus_sdk.GlobusError as failure:
         # Not `from failure`: frames below hold tokens, and a report of a crash shows frames.
         raise verdict_on(failure, what, pace.now()) from None
+    except (KeyError, TypeError, ValueError):  # the SDK reads some answers without a look at their form
+        raise error("protocol", f"Globus, {what}: its answer is not of the form that it should have.") from None
 
 
 def verdict_on(failure: globus_sdk.GlobusError, what: str, now: float) -> DownloadError:

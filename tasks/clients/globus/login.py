@@ -165,7 +165,10 @@ class StoredLogin(GlobusAuthorizer):
             detail = f"The profile {PROTOCOL}.{self._profile} has no valid token, and none to refresh it with."
             raise error("globus-login", detail)
         client = native_client(fields, self._profile)
-        return token_fields(client.oauth2_refresh_token(fields["refresh_token"]), self._profile)
+        fresh = token_fields(client.oauth2_refresh_token(fields["refresh_token"]), self._profile)
+        # A reply that does not say how long its token lives must not make every call refresh it: a 401 tells soon.
+        at_least = int(self._pace.now() + 2 * _MARGIN_SECONDS)
+        return {**fresh, "expires_at_seconds": max(at_least, int(_seconds(fresh)))}
 
 
 def _seconds(fields: Json) -> float:
