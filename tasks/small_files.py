@@ -22,7 +22,7 @@ from tasks.clients.proof import ALGORITHMS, Expected
 from tasks.clients.verdicts import DownloadError
 from tasks.clients.whole import is_proven, waiting, whole_partial
 from tasks.clients.wire import host_of
-from tasks.crew import FIRST_THREADS, GROUP_FILES, GROUP_SECONDS
+from tasks.crew import FIRST_THREADS, GROUP_FILES, GROUP_SECONDS, IDLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,6 +54,10 @@ class _Cargo:
     begun: Begun | None = None
 
 
+def _size_left(one: Transfer | Begun) -> int:
+    return (one.transfer if isinstance(one, Begun) else one).size or 0
+
+
 class SmallFiles:
     """The small ones among transfers, carried in groups; the others are left.
 
@@ -68,6 +72,7 @@ class SmallFiles:
         self._waiting = iter(transfers)
         self._connections = connections
         self._came = 0
+        self._width = FIRST_THREADS
         self._pace = carrier.switchboard.pace
         self._flights = Flights(self._pace)
         self._cargo: dict[Flight, _Cargo] = {}
@@ -78,8 +83,8 @@ class SmallFiles:
 
     @property
     def left(self) -> Iterator[Transfer | Begun]:
-        """What is to be carried otherwise, once the groups have ended."""
-        return chain(self._left, self._waiting)
+        """What is to be carried otherwise, once the groups have ended: large ones first, so that none is the tail."""
+        return chain(sorted(self._left, key=_size_left, reverse=True), self._waiting)
 
     def groups(self) -> Iterator[list[Carried]]:
         """Yield what came and is proven, in groups: full ones, or what came within a moment."""
@@ -105,14 +110,18 @@ class SmallFiles:
         self._fill()
         if not self._flights.open:
             return False
-        for flight in self._flights.turn(GROUP_SECONDS):
+        begin = self._pace.monotonic()
+        landed = self._flights.turn(GROUP_SECONDS)
+        if self._pace.monotonic() - begin >= IDLE_SECONDS:  # a far server: what is under way is what counts
+            self._width *= 2
+        for flight in landed:
             self._land(flight)
         for flight in [flight for flight in self._flights.open if flight.pieces]:
             self._take(flight)
         return True
 
     def _fill(self) -> None:
-        width = min(self._connections, FIRST_THREADS + self._came // _WIDEN_FILES)
+        width = min(self._connections, self._width + self._came // _WIDEN_FILES)
         while len(self._flights.open) < width and self._strikes < _MOST_STRIKES:
             transfer = next(self._waiting, None)
             if transfer is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import threading
 
 import pytest
 
@@ -63,6 +64,44 @@ def test_files_that_come_whole_need_one_request_each_and_no_thread(server, tmp_p
     assert {(outcome.attempts, outcome.verified) for outcome in outcomes.values()} == {(1, "md5")}
     assert all((tmp_path / path.lstrip("/")).read_bytes() == data for path, data in files.items())
     assert len(server.hits()) == len(files)
+
+
+class FarServer(Server):
+    """A server far away: each answer takes a while. Counts how many requests are under way at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.most = 0
+        self._count = threading.Lock()
+
+    def answer(self, *request):
+        with self._count:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.released.wait(0.1)
+        with self._count:
+            self.now -= 1
+        return super().answer(*request)
+
+
+def test_a_far_server_is_asked_for_as_many_files_at_a_time_as_are_allowed(tmp_path):
+    with FarServer() as server:
+        files = {f"/{number}.bin": bytes([number]) for number in range(32)}
+        for path, data in files.items():
+            server.put(path, data)
+        outcomes = carried(
+            tmp_path, [transfer(server, path, data) for path, data in files.items()], server, pace=Pace()
+        )
+        assert server.most == SETTINGS.connections
+    assert {outcome.state for outcome in outcomes.values()} == {State.PUBLISHED}
+
+
+def test_what_is_large_begins_first(server, tmp_path):
+    files = {f"/{number}.bin": bytes([number]) * number * len(DATA) for number in range(2, 6)}
+    for path, data in files.items():
+        server.put(path, data)
+    carried(tmp_path, [transfer(server, path, data) for path, data in files.items()], server)
+    assert next(hit.path for hit in server.hits()) in {"/5.bin", "/4.bin"}
 
 
 @pytest.mark.parametrize(
