@@ -10,7 +10,7 @@ from tasks.model import State
 from tasks.wording import coded, headline, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tasks.model import Json, Outcome, Summary
     from tasks.planfile import Plan
@@ -41,13 +41,14 @@ class Fetched:
     Attributes:
         plan: What was to be done; None where there was nothing to ask for.
         summary: The numbers.
-        outcomes: What became of each transfer, the planned skips and the present files included.
+        outcomes: What became of each transfer, the planned skips and the present files included; to be gone through
+            any number of times.
         course: How it went.
     """
 
     plan: Plan | None
     summary: Summary
-    outcomes: tuple[Outcome, ...]
+    outcomes: Iterable[Outcome]
     course: Course = field(default_factory=Course)
 
     @property
@@ -63,10 +64,10 @@ class Fetched:
         """0 done, 3 some files failed, 5 what failed may mend by itself, 7 stopped."""
         if self.summary.stopped:
             return STOPPED
-        failures = [one for one in self.outcomes if one.state is State.FAILED]
-        if not failures:
+        verdicts = {one.verdict for one in self.outcomes if one.state is State.FAILED}
+        if not verdicts:
             return DONE
-        return TEMPORARY if all(one.verdict == Verdict.RETRY for one in failures) else FAILED
+        return TEMPORARY if verdicts == {Verdict.RETRY} else FAILED
 
     def rows(self) -> Iterator[Json]:
         """The JSON lines: a transfer each, and last the summary."""

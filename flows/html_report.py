@@ -71,7 +71,7 @@ def write_report(fetched: Fetched, path: Path) -> None:
 
 def html(fetched: Fetched) -> str:
     """Return the page."""
-    missing = [one for one in fetched.outcomes if one.state in (State.FAILED, State.SKIPPED)]
+    missing = (one for one in fetched.outcomes if one.state in (State.FAILED, State.SKIPPED))
     rows = source_rows(fetched)
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
@@ -84,7 +84,7 @@ def html(fetched: Fetched) -> str:
         bars=_bars(rows),
         slowest=[one for one in reversed(fetched.course.slowest) if one.seconds > 0],
         missing=list(islice(missing, _MOST_ROWS)),
-        more=max(0, len(missing) - _MOST_ROWS),
+        more=sum(1 for _ in missing),
     )
 
 

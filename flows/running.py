@@ -21,11 +21,12 @@ from tasks.alyx import AlyxClient
 from tasks.clients.verdicts import DownloadError
 from tasks.downloading import download_batch, taking_part
 from tasks.leases import leased
-from tasks.model import Outcome, State, Summary
+from tasks.model import Summary
 from tasks.preparing import require_place
 from tasks.progress import Progress, tolerant
 from tasks.reporting import report, report_batch, report_begin, report_full
 from tasks.settings import AlyxSettings
+from tasks.settled import Settled
 from tasks.telling import tell_alyx
 from tasks.wording import batch_label, files, headline, human_bytes, span_words
 
@@ -76,11 +77,9 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch,
             progress = Progress(plan, run)
             summary = _run_batches(run, progress, path, batch, lease)
             run.ledger.end_run(run_id, summary)
-        outcomes = run.ledger.outcomes(run_id)
-        _tell(run, progress, summary, outcomes)
-    everything = (*outcomes, *_untouched(plan, {outcome.path for outcome in outcomes}))
+        _tell(run, progress, summary)
     course = Course(progress.throughput.samples, run.switchboard.refusals, run.tally.slowest)
-    return Fetched(plan, summary, everything, course)
+    return Fetched(plan, summary, Settled(plan, run_id), course)
 
 
 @contextmanager
@@ -100,14 +99,14 @@ def _extent(plan: Plan) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _tell(run: Run, progress: Progress, summary: Summary, outcomes: list[Outcome]) -> None:
+def _tell(run: Run, progress: Progress, summary: Summary) -> None:
     """Report: to Alyx where that is wanted; to people as artifacts, an event, and in the log what they should know."""
-    standing = progress.complete(summary, outcomes)
-    told = tell_alyx(outcomes, run.mismatched, run.tree, AlyxSettings.read())
+    standing = progress.complete(summary, run.ledger.each_outcome(run.id))
+    told = tell_alyx(run.ledger.each_outcome(run.id), run.mismatched, run.tree, AlyxSettings.read())
     standing = replace(standing, remarks=[*standing.remarks, *told])
     for remark in standing.remarks:
         get_run_logger().warning(remark)
-    report(standing, summary, outcomes, AlyxClient().url)
+    report(standing, summary, run.ledger.each_outcome(run.id), AlyxClient().url)
 
 
 def has_room(plan: Plan) -> Plan:
@@ -172,10 +171,3 @@ def _summary(future: PrefectFuture[Json]) -> Summary:
     if isinstance(result, BaseException):
         return Summary(stopped=f"A batch died: {result}")
     return Summary(**result)
-
-
-def _untouched(plan: Plan, done: set[str]) -> Iterator[Outcome]:
-    """What the plan left as it was; a present file that the run confirmed has its outcome already."""
-    present = plan.present_files()
-    yield from (Outcome(dataset, path, State.PRESENT) for dataset, path in present if path not in done)
-    yield from (Outcome(skip.dataset, skip.path, State.SKIPPED, reason=skip.reason) for skip in plan.skips())

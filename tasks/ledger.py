@@ -17,7 +17,7 @@ from tasks.ledger_tables import leases, proofs, runs, storable, transfers
 from tasks.model import Failure, Outcome, Proof, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import timedelta
     from pathlib import Path
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Failures that another try does not mend while Alyx registers the same bytes; and each try costs the whole file.
 MISMATCHES = ("size-mismatch", "digest-mismatch", "not-data")
 
+#: Outcomes that are read at a time.
+_PART = 1000
 _PROOF = ("path", "size", "digest", "mtime_ns", "verified", "dataset", "source", "protocol")
 _WHAT = (
     "dataset",
@@ -166,6 +168,19 @@ class Ledger:
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(transfers.c.path), _list(paths)).mappings()
             return [Outcome(**{**row, "state": State(row["state"])}) for row in rows]
+
+    def each_outcome(self, run: str) -> Iterator[Outcome]:
+        """Yield what became of the transfers of one run, by path; nobody is kept from writing between two parts."""
+        last = ""
+        while part := self._outcomes_after(run, last):
+            yield from part
+            last = part[-1].path
+
+    def _outcomes_after(self, run: str, path: str) -> list[Outcome]:
+        query = sa.select(*(transfers.c[name] for name in _OUTCOME)).where(transfers.c.run == run)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(transfers.c.path > path).order_by(transfers.c.path).limit(_PART))
+            return [Outcome(**{**row, "state": State(row["state"])}) for row in rows.mappings()]
 
     def oldest(self, share: float) -> list[Proven]:
         """Return the files whose proof is oldest, until they are that share of all bytes; at least one, if there is."""

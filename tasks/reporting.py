@@ -49,7 +49,7 @@ def report_batch(plan: Plan, label: str, summary: Summary) -> None:
     )
 
 
-def report(standing: Standing, summary: Summary, outcomes: Sequence[Outcome], alyx: str = "") -> None:
+def report(standing: Standing, summary: Summary, outcomes: Iterable[Outcome], alyx: str = "") -> None:
     """Write the summary and the table of failures as artifacts, and emit the run's events.
 
     Args:
@@ -58,13 +58,13 @@ def report(standing: Standing, summary: Summary, outcomes: Sequence[Outcome], al
         outcomes: What became of each transfer.
         alyx: Address of Alyx, for links.
     """
-    plan, failures = standing.plan, [outcome for outcome in outcomes if outcome.state is State.FAILED]
+    plan, tally = standing.plan, standing.tally
     with tolerant():
         text = markdown(standing, summary, outcomes, alyx)
         create_markdown_artifact(text, key="alyx-summary", description=f"{headline(summary)}. {summary.line()}")
-        if failures:
-            description = f"{files(len(failures))} failed: why, and what comes next."
-            create_table_artifact(failure_table(failures), key="alyx-failures", description=description)
+        if tally.failed:
+            description = f"{files(tally.failed)} failed: why, and what comes next."
+            create_table_artifact(failure_table(tally.failures), key="alyx-failures", description=description)
     for remark in standing.remarks:
         emit_event("alyx.source.bad", resource=_of_run(plan), payload={"message": remark})
     emit_event(
@@ -98,7 +98,7 @@ def failure_table(failures: Sequence[Outcome]) -> list[dict[str, str | int]]:
     ]
 
 
-def markdown(standing: Standing, summary: Summary, outcomes: Sequence[Outcome] = (), alyx: str = "") -> str:
+def markdown(standing: Standing, summary: Summary, outcomes: Iterable[Outcome] = (), alyx: str = "") -> str:
     """The summary as Markdown; see :func:`report`."""
     plan = standing.plan
     lines = [f"# {headline(summary)}", "", f"`{summary.line()}`", *answers(standing)]
