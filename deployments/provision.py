@@ -32,7 +32,7 @@ from deployments.check import checked
 from deployments.site import Site
 from deployments.wanted import same, wanted
 from tasks.clients.verdicts import error
-from tasks.limits import alyx_limit, repository_limit, server_limit
+from tasks.limits import alyx_limit, alyx_rate, repository_limit, server_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,6 +67,8 @@ class Provision:
         self._work_pool()
         for name, limit in limits(self.site).items():
             self._limit(name, limit)
+        for name, per_minute in rates(self.site).items():
+            self._limit(name, per_minute, per_minute / 60)
         for name, value in self.site.variables().items():
             self._variable(name, value)
         self._blocks()
@@ -91,16 +93,19 @@ class Provision:
             self.client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=limit))
         self._note("work pool", name, "unchanged" if found.concurrency_limit == limit else "altered")
 
-    def _limit(self, name: str, limit: int) -> None:
+    def _limit(self, name: str, limit: int, decay: float = 0.0) -> None:
         try:
             found = self.client.read_global_concurrency_limit_by_name(name)
         except ObjectNotFound:
-            self.client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=limit))
+            made = GlobalConcurrencyLimitCreate(name=name, limit=limit, slot_decay_per_second=decay)
+            self.client.create_global_concurrency_limit(made)
             self._note("limit", name, "made")
             return
-        if found.limit != limit:
-            self.client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=limit))
-        self._note("limit", name, "unchanged" if found.limit == limit else "altered")
+        same = (found.limit, found.slot_decay_per_second) == (limit, decay)
+        if not same:
+            changed = GlobalConcurrencyLimitUpdate(limit=limit, slot_decay_per_second=decay)
+            self.client.update_global_concurrency_limit(name, changed)
+        self._note("limit", name, "unchanged" if same else "altered")
 
     def _variable(self, name: str, value: Any) -> None:
         found = self.client.read_variable_by_name(name)
@@ -158,6 +163,12 @@ def limits(site: Site) -> dict[str, int]:
     repositories = {repository_limit(name): limit for name, limit in site.limits.repositories.items()}
     servers = {server_limit(name): limit for name, limit in site.limits.servers.items()}
     return {**of_alyx, **repositories, **servers}
+
+
+def rates(site: Site) -> dict[str, int]:
+    """Return the rate limits that a site wants, in requests a minute, by name."""
+    per_minute = site.limits.alyx_per_minute
+    return {alyx_rate(site.alyx_url): per_minute} if per_minute else {}
 
 
 def prepared(site: Path, prefect_yaml: Path = PREFECT_YAML) -> tuple[Site, Lined]:

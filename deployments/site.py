@@ -45,6 +45,9 @@ class Limits(_Strict):
     """Batches at once over all workers."""
 
     alyx: PositiveInt | None = Field(default=None, description="Plans that ask Alyx at once.")
+    alyx_per_minute: Annotated[int, Field(ge=9)] | None = Field(
+        default=None, description="Requests to Alyx a minute, by all machines; Alyx itself allows a user 550."
+    )
     repositories: dict[str, PositiveInt] = Field(default={}, description="By name of the data repository.")
     servers: dict[str, PositiveInt] = Field(default={}, description="By host name, or name of the bucket.")
 

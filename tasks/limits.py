@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
-from prefect.concurrency.sync import concurrency
+from prefect.concurrency.sync import concurrency, rate_limit
 from prefect.events import emit_event
 
 from tasks.alyx import AlyxClient
 from tasks.clients.seams import Pace
 from tasks.progress import tolerant
+from tasks.throttle import BEYOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+#: Requests to Alyx that are got of a rate limit at a time: about a second's.
+_AT_A_TIME = 9
 #: A slot of a worker that is killed is free again after so long; Prefect allows no less than a minute.
 LEASE_SECONDS = 120
 #: How long one request for slots waits before a stop is looked for.
@@ -39,6 +42,11 @@ _MOST_LIMITS = 200
 def alyx_limit(url: str) -> str:
     """Name the limit of an Alyx host."""
     return f"alyx-host-{_plain(host_of(url) or url)}"
+
+
+def alyx_rate(url: str) -> str:
+    """Name the limit of the requests a minute to an Alyx host, by all machines."""
+    return f"alyx-rate-{_plain(host_of(url) or url)}"
 
 
 def repository_limit(name: str) -> str:
@@ -80,8 +88,38 @@ def alyx_slot(say: Callable[[str], None]) -> Iterator[None]:
     Raises:
         DownloadError: no Alyx is configured.
     """
-    with slots([alyx_limit(AlyxClient().url)], Pace(), say):
+    url = AlyxClient().url
+    with slots([alyx_limit(url)], Pace(), say), _counted(alyx_rate(url)):
         yield
+
+
+@contextmanager
+def _counted(name: str) -> Iterator[None]:
+    """Let each request to Alyx be counted by Prefect, for all machines, where the rate limit exists."""
+    before = BEYOND.set(_Share(name).take) if existing([name]) else None
+    try:
+        yield
+    finally:
+        if before:
+            BEYOND.reset(before)
+
+
+class _Share:
+    """Requests that this run may send: some at a time are got of a rate limit, as each time costs as much as one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._left = 0
+
+    def take(self) -> None:
+        """Wait until one more request may go. A Prefect server that is away keeps nobody waiting."""
+        if not self._left:
+            try:
+                rate_limit(self._name, occupy=_AT_A_TIME)
+            except (ConcurrencySlotAcquisitionError, httpx.HTTPError) as failure:
+                _log.warning("Requests to Alyx are counted for this machine alone for a while: %s", failure)
+            self._left = _AT_A_TIME
+        self._left -= 1
 
 
 @contextmanager

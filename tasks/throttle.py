@@ -1,9 +1,13 @@
-"""The throttle that all workers of a machine share, so that together they stay under Alyx's limit."""
+"""The throttle that all workers of a machine share, so that together they stay under Alyx's limit.
+
+Several machines share one through whoever counts for all of them, which is Prefect: see `tasks.limits`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +15,7 @@ from tasks import shared_state
 from tasks.shared_state import SharedState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tasks.clients.seams import Pace
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 WINDOW_SECONDS = 61.0
 #: Alyx's own default is 550; the rest is left to the user's browser.
 PER_MINUTE = 540
+#: Asks whoever counts for several machines whether a request may go; unset where nobody does.
+BEYOND: ContextVar[Callable[[], None]] = ContextVar("BEYOND")
 #: Reservations further ahead than this come from a clock that was set back.
 _FARTHEST_SECONDS = 900.0
 
@@ -68,6 +74,8 @@ class Throttle:
             seconds = book.reserve(now, self._limit) - now
         if seconds > 0:
             self._pace.wait(seconds)
+        if ask := BEYOND.get(None):
+            ask()
 
     def close(self, seconds: float) -> None:
         """Let nobody through for so long: Alyx asked for it."""
