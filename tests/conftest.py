@@ -14,7 +14,9 @@ from tests.shell import Done
 # boto3 must not look for an instance role on the network.
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 os.environ.setdefault("NO_PROXY", "127.0.0.1,localhost")
-# Prefect reads its profiles and keeps its server's database here, and not where this account has its own.
+# Prefect reads its profiles and keeps its server's database here, and not where this account has its own. It reads the
+# variable once, when it is imported.
+assert "prefect" not in sys.modules
 _PREFECT = tempfile.TemporaryDirectory(prefix="prefect-alyx-tests-")
 os.environ["PREFECT_HOME"] = _PREFECT.name
 os.environ.pop("PREFECT_API_URL", None)
