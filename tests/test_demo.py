@@ -83,7 +83,7 @@ def test_it_keeps_the_files_where_it_is_told_to(shown):
 @pytest.mark.slow
 def test_it_talks_on_standard_error_only(shown):
     done, _ = shown
-    assert done.err.startswith("Starting a lab on loopback: Alyx, two file servers, S3 ...\n")
+    assert done.err.startswith("Starting a lab on loopback: Alyx, two file servers, S3, Globus, kachery ...\n")
     assert "Traceback" not in done.err
 
 
