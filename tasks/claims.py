@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     #: Gives the transfer behind an entry; asked of rivals only.
     Read = Callable[[Entry], Transfer]
+    #: Gives key and dataset of the first file on disk, if there is one, from one key on and below another.
+    Held = Callable[[bytes, bytes], tuple[bytes, str] | None]
 
 _HELD = "Dataset {}, whose file is proven on disk, has the same local path."
 _FOLDER = "Other datasets need a folder of this name."
-_BELOW = b"\0"
+_BELOW, _BEHIND = b"\0", b"\1"
 #: What of rivals' ids is shown in a reason.
 _SHOWN = 5
 
@@ -34,39 +36,34 @@ def name_key(path: str) -> bytes:
     return fold(path).encode().replace(b"/", _BELOW)
 
 
-def judged(entries: Iterable[Entry], present: int, read: Read) -> Iterator[tuple[Entry, str | None]]:
-    """Yield each entry, and why it is left out; None for one that stays.
+def judged(claims: Iterable[Entry], held: Held, read: Read) -> Iterator[tuple[Entry, str | None]]:
+    """Yield each claim, and why it is left out; None for one that stays.
 
     Args:
-        entries: What is wanted or present, sorted by :func:`name_key`.
-        present: The standing of those whose file is proven on disk; they stay.
-        read: Gives the transfer behind an entry.
+        claims: What is wanted, sorted by :func:`name_key`.
+        held: Finds the files that are proven on disk; these stay.
+        read: Gives the transfer behind a claim.
 
     Returns:
-        The reason is "" for an entry that only repeats another one of the same dataset.
+        The reason is "" for a claim that only repeats another one of the same dataset.
     """
-    groups = (list(group) for _, group in groupby(entries, key=attrgetter("key")))
+    groups = (list(group) for _, group in groupby(claims, key=attrgetter("key")))
     for group, following in pairwise(chain(groups, ([],))):
-        is_folder = bool(following) and following[0].key.startswith(group[0].key + _BELOW)
-        if len(group) == 1 and not is_folder:
+        if reason := _taken(group[0].key, following, held):
+            yield from ((entry, reason) for entry in group)
+        elif len(group) == 1:
             yield group[0], None
-            continue
-        held = [entry for entry in group if entry.standing == present]
-        claims = [entry for entry in group if entry.standing != present]
-        yield from _each_once(held, read)
-        if held or is_folder:
-            reason = _HELD.format(read(held[0]).dataset) if held else _FOLDER
-            yield from ((entry, reason) for entry in claims)
         else:
-            yield from _rivals(claims, read)
+            yield from _rivals(group, read)
 
 
-def _each_once(held: Sequence[Entry], read: Read) -> Iterator[tuple[Entry, str | None]]:
-    """Several datasets may be proven by one file; one that is named twice is present once."""
-    before = None
-    for dataset, entry in sorted((read(entry).dataset, entry) for entry in held):
-        yield entry, "" if dataset == before else None
-        before = dataset
+def _taken(key: bytes, following: Sequence[Entry], held: Held) -> str:
+    """Say what has the name already: a file on disk, or a folder that others need."""
+    found = held(key, key + _BEHIND)
+    if found and found[0] == key:
+        return _HELD.format(found[1])
+    is_folder = found or (following and following[0].key.startswith(key + _BELOW))
+    return _FOLDER if is_folder else ""
 
 
 def _rivals(claims: Sequence[Entry], read: Read) -> Iterator[tuple[Entry, str | None]]:

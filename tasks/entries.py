@@ -8,8 +8,10 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from tasks.claims import name_key
 from tasks.clients.verdicts import ledger_error
 
 if TYPE_CHECKING:
@@ -18,13 +20,20 @@ if TYPE_CHECKING:
 _SETUP = """
 PRAGMA journal_mode = OFF;
 PRAGMA temp_store = FILE;
-PRAGMA cache_size = -4096;
-CREATE TABLE entries (key BLOB, path TEXT, standing INT, size INT, route INT, offset INT, length INT);
+PRAGMA cache_size = -2048;
 """
+_ENTRIES = "CREATE TABLE entries (key BLOB, path TEXT, standing INT, size INT, route INT, offset INT, length INT)"
+_PRESENT = "CREATE TABLE present (dataset BLOB, path TEXT, size INT)"
+_FIRST = """
+SELECT name_key(path), dataset FROM present
+WHERE name_key(path) >= ? AND name_key(path) < ? ORDER BY name_key(path), dataset LIMIT 1
+"""
+#: Identifiers may hold halves of characters, which are no text.
+_BYTES = ("utf-8", "surrogatepass")
 
 
 class Entry(NamedTuple):
-    """One dataset of a plan: all but its line, which lies in a spool.
+    """One dataset that is wanted: all but its line, which lies in a spool.
 
     Attributes:
         key: What the entries are sorted by, and compared.
@@ -52,28 +61,72 @@ class Entries:
     """
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._database.executescript(_SETUP)
+        self._database = _database(_ENTRIES)
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Append entries."""
-        with _told():
-            self._database.execute("BEGIN")
-            self._database.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", entries)
-            self._database.execute("COMMIT")
+        _insert(self._database, "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", entries)
 
     def sorted(self) -> Iterator[Entry]:
         """Yield all by their keys; the order of those with the same key is any."""
         return self._found("SELECT * FROM entries ORDER BY key")
 
-    def of(self, *standings: int) -> Iterator[Entry]:
-        """Yield those that stand so, as they were added."""
-        marks = ", ".join("?" * len(standings))
-        return self._found(f"SELECT * FROM entries WHERE standing IN ({marks}) ORDER BY rowid", standings)  # noqa: S608
+    def all(self) -> Iterator[Entry]:
+        """Yield all as they were added."""
+        return self._found("SELECT * FROM entries ORDER BY rowid")
 
-    def _found(self, query: str, values: tuple[int, ...] = ()) -> Iterator[Entry]:
+    def _found(self, query: str) -> Iterator[Entry]:
         with _told():
-            yield from map(Entry._make, self._database.execute(query, values))
+            yield from map(Entry._make, self._database.execute(query))
+
+
+class Present:
+    """Files that are proven on disk, of any number; the same file of the same dataset is held once.
+
+    Every method raises DownloadError: `disk-full` and the like, for the folder of temporary files.
+    """
+
+    def __init__(self) -> None:
+        self._database = _database(_PRESENT)
+
+    def add(self, files: Iterable[tuple[str, str, int]]) -> None:
+        """Append files: dataset, path and size of each."""
+        rows = ((dataset.encode(*_BYTES), path, size) for dataset, path, size in files)
+        _insert(self._database, "INSERT INTO present VALUES (?, ?, ?)", rows)
+
+    def sorted(self) -> Iterator[tuple[str, str, int]]:
+        """Yield dataset, path and size of each, by path and dataset."""
+        query = "SELECT dataset, path, size FROM present GROUP BY path, dataset ORDER BY path, dataset"
+        with _told():
+            for dataset, path, size in self._database.execute(query):
+                yield dataset.decode(*_BYTES), path, size
+
+    def first(self, low: bytes, high: bytes) -> tuple[bytes, str] | None:
+        """Return key and dataset of the first file from the one key on and below the other."""
+        with _told():
+            row = self._by_key.execute(_FIRST, (low, high)).fetchone()
+        return (row[0], row[1].decode(*_BYTES)) if row else None
+
+    @cached_property
+    def _by_key(self) -> sqlite3.Connection:
+        """The database with its index, which nobody needs where nothing is wanted."""
+        self._database.create_function("name_key", 1, name_key, deterministic=True)
+        self._database.execute("CREATE INDEX by_key ON present (name_key(path), dataset)")
+        return self._database
+
+
+def _database(table: str) -> sqlite3.Connection:
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    database.executescript(_SETUP)
+    database.execute(table)
+    return database
+
+
+def _insert(database: sqlite3.Connection, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+    with _told():
+        database.execute("BEGIN")
+        database.executemany(statement, rows)
+        database.execute("COMMIT")
 
 
 @contextmanager

@@ -116,8 +116,8 @@ class Ledger:
         if paths is not None:
             query = query.where(proofs.c.path.in_(self._listed()))
         with self._database.reading() as connection:
-            rows = connection.execute(query, _list(paths))
-            return {path: Proof(size, digest, mtime_ns) for path, size, digest, mtime_ns in rows}
+            rows = connection.execute(query, _list(paths)).all()  # one by one they take longer
+        return {path: Proof(size, digest, mtime_ns) for path, size, digest, mtime_ns in rows}
 
     def datasets(self) -> dict[str, str]:
         """Return the paths of what is proven, by dataset."""

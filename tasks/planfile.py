@@ -1,6 +1,7 @@
 """The frozen plan, and how it lies on disk: a header line, a line a transfer in batch order, then skips and presents.
 
-A batch is a run of lines, so a task run that gets the file's path and a number reads its own lines only.
+Many presents share a line. A batch is a run of lines, so a task run that gets the file's path and a number reads its
+own lines only.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     #: Reads (offset, length) of the lines.
     Read = Callable[[int, int], bytes]
 
-FORMAT = 1
+FORMAT = 2
 _HALF = ".half"
 _COPY = 1 << 20
 
@@ -132,7 +133,7 @@ class Plan:
         """Yield the files that are present: dataset and path."""
         for lines in self.present_lines:
             for row in self._rows(lines):
-                yield from row.items()
+                yield from map(tuple, row)
 
     def to_json(self) -> Json:
         """Return the header: everything but the lines."""

@@ -18,7 +18,7 @@ from tasks.claims import judged, name_key
 from tasks.clients.paths import safe_path
 from tasks.clients.proof import Expected
 from tasks.clients.verdicts import DownloadError, Verdict, error
-from tasks.entries import Entries, Entry
+from tasks.entries import Entries, Entry, Present
 from tasks.layout import place_of
 from tasks.model import Skip, Transfer
 from tasks.planfile import Lines, Plan, Share, Total
@@ -27,7 +27,7 @@ from tasks.spool import Spool, line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from tasks.model import Dataset, Failure, Json, Proof, Source, Stat
+    from tasks.model import Dataset, Failure, Proof, Source, Stat
     from tasks.planfile import Space
     from tasks.sources import Router
 
@@ -101,12 +101,16 @@ def make_plan(
 
 @dataclass
 class _Draft:
-    """A plan in the making: the lines in a spool, what is needed to sort and judge them in a database."""
+    """A plan in the making: the lines in a spool, what is needed to sort and judge them in a database.
+
+    What is present costs little: a run with nothing to do is the most frequent one.
+    """
 
     router: Router
     resting: Mapping[str, Failure]
     spool: Spool = field(default_factory=Spool)
-    entries: Entries = field(default_factory=Entries)
+    present: Present = field(default_factory=Present)
+    wanted: Entries = field(default_factory=Entries)
     skips: Entries = field(default_factory=Entries)
     routes: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -115,8 +119,15 @@ class _Draft:
         good = [dataset for dataset in chunk if self._accepts(dataset)]
         paths = [dataset.path for dataset in good]
         proofs = known(paths)
-        placed = (self._place(one, proofs.get(one.path), found) for one, found in zip(good, look(paths), strict=True))
-        self.entries.add(filter(None, placed))
+        present, wanted = [], []
+        for dataset, found in zip(good, look(paths), strict=True):
+            stands = standing(dataset.size, dataset.digest, proofs.get(dataset.path), found)
+            if found and stands is Standing.PRESENT:
+                present.append((dataset.id, dataset.path, found[0]))
+            elif entry := self._want(dataset, stands):
+                wanted.append(entry)
+        self.present.add(present)
+        self.wanted.add(wanted)
 
     def leave_out(self, skips: Iterable[Skip]) -> None:
         """Note what is left out, and why."""
@@ -134,11 +145,8 @@ class _Draft:
             return False
         return True
 
-    def _place(self, dataset: Dataset, proof: Proof | None, found: Stat | None) -> Entry | None:
-        """Say what is to be done with a dataset; None where it is left out."""
-        stands = standing(dataset.size, dataset.digest, proof, found)
-        if stands is Standing.PRESENT and found:
-            return self._entry(dataset.path, stands, found[0], 0, {dataset.id: dataset.path})
+    def _want(self, dataset: Dataset, stands: Standing) -> Entry | None:
+        """Say what is to be done with a dataset that is not present; None where it is left out."""
         try:
             Expected.of(dataset.size, dataset.digest)
             sources = self._wanted_sources(dataset, stands)
@@ -150,7 +158,9 @@ class _Draft:
         transfer = Transfer(
             dataset.id, dataset.path, dataset.size, dataset.digest, sources, dataset.lab, dataset.session
         )
-        return self._entry(dataset.path, stands, dataset.size, self._route(sources), transfer)
+        text = line(transfer)
+        key, route = name_key(dataset.path), self._route(sources)
+        return Entry(key, dataset.path, stands.value, dataset.size, route, self.spool.put(text), len(text))
 
     def _wanted_sources(self, dataset: Dataset, stands: Standing) -> tuple[Source, ...]:
         try:
@@ -171,10 +181,6 @@ class _Draft:
         route = (sources[0].protocol, sources[0].repository) if sources else ("", "")
         return self.routes.setdefault(route, len(self.routes))
 
-    def _entry(self, path: str, stands: Standing, size: int | None, route: int, row: Json | Transfer) -> Entry:
-        text = line(row)
-        return Entry(name_key(path), path, stands.value, size, route, self.spool.put(text), len(text))
-
     def _skip(self, dataset: Dataset, reason: str) -> None:
         self.leave_out([Skip(dataset.id, dataset.path, reason)])
 
@@ -187,18 +193,17 @@ class _Draft:
         """Judge who may have its path, write the lines in batch order, add up, and make the plan."""
         body, settled, sums = Spool(), Entries(), _Sums()
         settled.add(map(sums.added, self._accepted()))
-        wanted = settled.of(Standing.FETCH.value, Standing.CHECK.value)
-        batches = tuple(self._write(body, batch) for batch in cut(wanted, sums.work))
+        batches = tuple(self._write(body, batch) for batch in cut(settled.all(), sums.work))
         skipped = tuple(self._write(body, some) for some in _chunks(self.skips.sorted()))
         plan_id = body.name(root)
-        there = tuple(self._write(body, some) for some in _chunks(settled.of(Standing.PRESENT.value)))
+        there = tuple(_write_present(body, some) for some in _chunks(self.present.sorted()))
         return Plan(
             id=plan_id,
             root=root,
             catalogue=catalogue,
             fetch=sums.of(Standing.FETCH),
             check=sums.of(Standing.CHECK),
-            present=sums.of(Standing.PRESENT),
+            present=Total(sum(lines.files for lines in there), sum(lines.bytes for lines in there)),
             skipped=sum(lines.files for lines in skipped),
             shares=tuple(sums.shares(list(self.routes))),
             space=replace(space, adds=sums.of(Standing.FETCH).bytes),
@@ -210,7 +215,7 @@ class _Draft:
 
     def _accepted(self) -> Iterator[Entry]:
         """Yield the entries that stay; those that claim a name that another one has, or claims too, are left out."""
-        for entry, reason in judged(self.entries.sorted(), Standing.PRESENT.value, self._read):
+        for entry, reason in judged(self.wanted.sorted(), self.present.first, self._read):
             if reason is None:
                 yield entry
             elif reason:
@@ -218,11 +223,7 @@ class _Draft:
                 self.leave_out([Skip(refused.dataset, refused.path, reason)])
 
     def _read(self, entry: Entry) -> Transfer:
-        row = json.loads(self.spool.read(entry.offset, entry.length))
-        if entry.standing != Standing.PRESENT.value:
-            return Transfer.from_json(row)
-        ((dataset, path),) = row.items()
-        return Transfer(dataset, path, entry.size, "", ())
+        return Transfer.from_json(json.loads(self.spool.read(entry.offset, entry.length)))
 
     def _write(self, body: Spool, entries: Sequence[Entry]) -> Lines:
         start = body.size
@@ -232,8 +233,14 @@ class _Draft:
         return Lines(start, body.size - start, len(entries), size, *_span(entries))
 
 
+def _write_present(body: Spool, files: Sequence[tuple[str, str, int]]) -> Lines:
+    """Write many in one line: a line each would cost more than the look at the disk."""
+    start = body.put(line([(dataset, path) for dataset, path, _ in files]))
+    return Lines(start, body.size - start, len(files), sum(size for _, _, size in files))
+
+
 class _Sums:
-    """What the entries of a plan add up to."""
+    """What the wanted entries of a plan add up to."""
 
     def __init__(self) -> None:
         self.work = 0.0
@@ -242,9 +249,8 @@ class _Sums:
 
     def added(self, entry: Entry) -> Entry:
         """Add one entry, and return it."""
+        self.work += work(entry.size)
         sums = [self._totals[entry.standing]]
-        if entry.standing != Standing.PRESENT.value:
-            self.work += work(entry.size)
         if entry.standing == Standing.FETCH.value:
             sums.append(self._by_route[entry.route])
         for one in sums:

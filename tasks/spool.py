@@ -14,6 +14,8 @@ import orjson
 from tasks.clients.verdicts import os_error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tasks.model import Json, Skip, Transfer
 
 _IN_MEMORY = 1 << 20
@@ -55,7 +57,7 @@ class Spool:
         return digest.hexdigest()[:16]
 
 
-def line(row: Json | Transfer | Skip) -> bytes:
+def line(row: Json | Transfer | Skip | Sequence[tuple[str, str]]) -> bytes:
     """Return a row as one line; halves of characters, which are no text, are kept as escapes."""
     try:
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -243,6 +243,38 @@ def test_a_name_that_others_need_as_a_folder_is_refused():
     assert plan.fetch.files == 2
 
 
+@pytest.mark.parametrize("there", ["lab/x/b.npy", "LAB/X/b.npy", "lab/x/y/b.npy"])
+def test_a_name_that_a_file_on_disk_needs_as_a_folder_is_refused(there):
+    plan = plan_of(
+        dataset("lab/x", uuid="file"),
+        dataset("lab/x.npy", uuid="beside"),
+        dataset(there, uuid="there"),
+        proofs={there: Proof(3, MD5, 7)},
+        disk={there: (3, 7)},
+    )
+    assert reasons(plan) == {"file": "Other datasets need a folder of this name."}
+    assert (plan.fetch.files, plan.present.files) == (1, 1)
+
+
+def test_what_is_present_is_told_once_by_path_whatever_order_the_catalogue_has(monkeypatch):
+    monkeypatch.setattr("tasks.planning._CHUNK", 2)
+    there = {f"lab/{name}.npy": (3, 7) for name in "abc"}
+    proofs = {path: Proof(3, MD5, 7) for path in there}
+    named = [dataset(path, uuid=f"\ud800{path}") for path in there]
+    one, other = (plan_of(*order, *named, proofs=proofs, disk=there) for order in (named[::-1], named[1:]))
+    assert list(one.present_files()) == [(f"\ud800{path}", path) for path in there]
+    assert (one, one.present) == (other, Total(3, 9))
+
+
+def test_files_that_are_present_share_a_line(monkeypatch):
+    monkeypatch.setattr("tasks.planning._CHUNK", 10)
+    there = {f"lab/{number:02}.npy": (3, 7) for number in range(25)}
+    proofs = {path: Proof(3, MD5, 7) for path in there}
+    plan = plan_of(*(dataset(path, uuid=path) for path in there), proofs=proofs, disk=there)
+    assert [(lines.files, lines.bytes) for lines in plan.present_lines] == [(10, 30), (10, 30), (5, 15)]
+    assert [plan.read(lines.offset, lines.length).count(b"\n") for lines in plan.present_lines] == [1, 1, 1]
+
+
 # --- batches --------------------------------------------------------------------------------------
 
 SIZES = st.one_of(st.none(), st.integers(0, 10**6), st.integers(0, 60 * 10**9))
@@ -353,7 +385,7 @@ def test_an_empty_plan_can_be_saved(tmp_path):
         (lambda path: path.write_bytes(b""), "Expecting value"),
         (lambda path: path.write_bytes(b"[]\n"), "integer"),
         (lambda path: path.write_bytes(b'{"plan": 99}\n'), "another version"),
-        (lambda path: path.write_bytes(b'{"plan": 1}\n'), "fetch"),
+        (lambda path: path.write_bytes(b'{"plan": 2}\n'), "fetch"),
         (lambda path: path.write_bytes(path.read_bytes()[:-9]), "batch 0"),
         (lambda path: os.truncate(path, path.read_bytes().index(b"\n") + 1), "batch 0: it is cut short"),
     ],
