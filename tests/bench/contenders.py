@@ -47,6 +47,7 @@ class Contender:
         """Fetch into an empty place, and check that all came."""
         job = job.first(self.most)
         place = Path(job.place)
+        shutil.rmtree(place, ignore_errors=True)  # a program that ended may have left a thread's last file there
         place.mkdir(parents=True)
         try:
             took = self.measure(job)
