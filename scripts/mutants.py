@@ -29,7 +29,7 @@ MUTANTS = (
     ("owners.py", "st_mtime > LEASE_SECONDS", "st_mtime < LEASE_SECONDS"),
     ("partials.py", "            self._detach(target)\n", "            pass\n"),
     ("partial.py", "            os.ftruncate(self.fd, 0)\n", ""),
-    ("partials.py", "key=self.folder.size, reverse=True", "key=self._folder.size"),
+    ("partials.py", "key=self.folder.size, reverse=True", "key=self.folder.size"),
     ("partials.py", 'else f"from-{short_hash(address)}"', 'else "from"'),
     ("partials.py", "> retention_seconds and", "< retention_seconds and"),
     ("partials.py", 'return target if self.folder.size(target) >= 0 else ""', 'return ""'),

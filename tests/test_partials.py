@@ -243,6 +243,14 @@ def test_pieces_are_appended_when_their_turn_comes_and_then_gone(partials):
     assert len(names(partials)) == 1
 
 
+def test_a_piece_that_the_prefix_has_reached_into_gives_only_the_rest(partials):
+    partial = with_pieces(partials, 3000)
+    partial.write(DATA[500:3403])  # the data repeats after ten bytes
+    assert partial.absorb()
+    assert partial.size == 4000
+    assert partial.path.read_bytes() == DATA[:4000]
+
+
 def test_pieces_go_with_their_partial_from_claim_to_claim(partials):
     with_pieces(partials, 3000, 5000).release()
     assert len([name for name in names(partials) if ".free." in name]) == 3

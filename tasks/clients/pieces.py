@@ -59,6 +59,7 @@ class Piece:
         try:
             self.disk.write(self._fd, data)
         except OSError:
+            os.lseek(self._fd, self.size, os.SEEK_SET)
             os.ftruncate(self._fd, self.size)
             raise
         self.size += len(data)
