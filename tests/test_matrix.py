@@ -311,5 +311,5 @@ def test_a_full_disk_stops_within_one_chunk(protocol, tmp_path):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert not (tmp_path / "a.npy").exists()
         fetch(CLIENTS[protocol](server, QUICK, FakePace()), tmp_path / "a.npy")
-        assert server.sent("/a.npy") < 2 * len(DATA)  # what came before the disk was full is kept
+        assert server.sent("/a.npy") <= 2 * len(DATA)  # what came is given back, for the ledger to have room
     assert (tmp_path / "a.npy").read_bytes() == DATA

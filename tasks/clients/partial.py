@@ -133,7 +133,7 @@ class Partial:
 
     def _forget_the_half(self) -> None:
         """Of a write that failed some bytes may lie there; the next one must not come after them."""
-        self._owed = max(0, _ROOM - (os.fstat(self.fd).st_size - self.size))
+        self._owed = _ROOM
         os.lseek(self.fd, self.size, os.SEEK_SET)
         os.ftruncate(self.fd, self.size)
 
