@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from deployments.keys import keys_of, unknown
 from deployments.lines import Lined
-from tasks.words import did_you_mean
+from tasks.hints import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -13,8 +13,8 @@ from deployments.keys import unknown
 from deployments.lines import Lined
 from tasks.clients.verdicts import DownloadError
 from tasks.credentials import base_url
+from tasks.hints import did_you_mean
 from tasks.selection import Selection
-from tasks.words import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,6 @@ Heavy imports wait until a verb needs them: Prefect alone takes four seconds, an
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from importlib.util import find_spec
@@ -15,23 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows.exit_codes import DONE, STOPPED, TEMPORARY, USAGE
 from flows.options import selection_from, selection_options
 from flows.run_options import bwlimit_option, report_option
+from flows.talk import complain, say, show
 from flows.verbs import Verbs
-from tasks.clients.verdicts import RULES, DownloadError, Verdict, printable
+from tasks.clients.verdicts import RULES, DownloadError, Verdict
+from tasks.hints import did_you_mean
 from tasks.wording import coded, wrapped
-from tasks.words import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from flows.fetched import Fetched
     from tasks.mirroring import Mode
-    from tasks.model import Json
-    from tasks.planfile import Plan
 
-#: Exit codes; a script can tell what to do next.
-DONE, USAGE, FAILED, TEMPORARY, STOPPED = 0, 2, 3, 5, 7
 #: What the caller got wrong, though it stops a run as well.
 _MISUSE = ("selection", "settings", "no-root", "alyx-no-url")
 _EXIT = {Verdict.RETRY: TEMPORARY, Verdict.STOP_RUN: STOPPED}
@@ -44,20 +39,6 @@ root_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, the summary last.")
 
 
-def say(message: str) -> None:
-    """Talk to the person, not to the pipe."""
-    click.echo(_plain(message), err=True)
-
-
-def _plain(text: str) -> str:
-    """What others have named (paths, repositories, servers' words) moves no cursor and turns no text around."""
-    return "\n".join(map(printable, text.split("\n")))
-
-
-def _shown(row: Json | str) -> str:
-    return _plain(row) if isinstance(row, str) else json.dumps(row)
-
-
 def main() -> None:
     """Run the command; every expected error is one message with a next step, and an exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -67,22 +48,16 @@ def main() -> None:
     try:
         sys.exit(cli(prog_name="prefect-alyx", standalone_mode=False) or DONE)
     except DownloadError as failure:
-        _complain(coded(failure.reason, failure.code), failure.next_step)
+        complain(coded(failure.reason, failure.code), failure.next_step)
         sys.exit(USAGE if failure.code in _MISUSE else _EXIT.get(failure.verdict, USAGE))
     except click.ClickException as misuse:
         context = misuse.ctx if isinstance(misuse, click.UsageError) else None
         place = context.command_path if context else "prefect-alyx"
-        _complain(misuse.format_message(), f"`{place} --help` shows what there is, with examples.")
+        complain(misuse.format_message(), f"`{place} --help` shows what there is, with examples.")
         sys.exit(USAGE)
     except (click.Abort, KeyboardInterrupt):
         say("prefect-alyx: stopped; run it again, and it resumes.")
         sys.exit(STOPPED)
-
-
-def _complain(what: str, next_step: str) -> None:
-    """Say what is wrong and, below it, what to do."""
-    for line in (*wrapped(f"prefect-alyx: {what}", "  ", first=""), *wrapped(next_step, "     ", first="  -> ")):
-        say(line)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -109,10 +84,9 @@ def doctor(root: Path | None, as_json: bool) -> int:
     findings = []
     for finding in Doctor(root).findings():
         findings.append(finding)
-        for line in [json.dumps(finding.to_json())] if as_json else finding.lines():
-            click.echo(_plain(line))
+        show([finding.to_json()] if as_json else finding.lines())
     if as_json:
-        click.echo(json.dumps(summary(findings)))
+        show([summary(findings)])
     return exit_code(findings)
 
 
@@ -160,11 +134,10 @@ def plan(root: Path | None, as_json: bool, **selected: Any) -> int:
     """
     from tasks.preparing import prepare, require_place
     from tasks.settings import AlyxSettings
-    from tasks.wording import plan_lines
+    from tasks.wording import plan_lines, plan_rows
 
     made = prepare(selection_from(selected), root, AlyxSettings.read())
-    for row in _planned(made) if as_json else plan_lines(made):
-        click.echo(_shown(row))
+    show(plan_rows(made) if as_json else plan_lines(made))
     require_place(made)
     return DONE
 
@@ -239,8 +212,7 @@ def status(root: Path | None, as_json: bool) -> int:
     from tasks.settings import AlyxSettings
 
     found = look(root, AlyxSettings())
-    for row in found.rows() if as_json else found.lines():
-        click.echo(_shown(row))
+    show(found.rows() if as_json else found.lines())
     return DONE
 
 
@@ -293,8 +265,7 @@ def verify(root: Path | None, share: float, as_json: bool, report: Path | None) 
 
 
 def _show(fetched: Fetched, as_json: bool, report: Path | None) -> int:
-    for row in fetched.rows() if as_json else fetched.lines():
-        click.echo(_shown(row))
+    show(fetched.rows() if as_json else fetched.lines())
     if report:
         from flows.html_report import write_report
 
@@ -340,8 +311,7 @@ def explain(code: str) -> int:
         raise click.UsageError(f"There is no error {code!r}{did_you_mean(code, RULES)}.")
     step = rule.next_step or "Nothing."
     for name, text in (("what", rule.meaning), ("to do", step), ("then", f"{rule.verdict}: {rule.verdict.meaning}")):
-        for line in wrapped(text, " " * 7, first=f"{name:7}"):
-            click.echo(_plain(line))
+        show(wrapped(text, " " * 7, first=f"{name:7}"))
     return DONE
 
 
@@ -407,22 +377,6 @@ def demo(root: Path | None, serve: bool, faults: bool, stop: bool) -> int:
     say("Starting a lab on loopback: Alyx, two file servers, S3, Globus, kachery ...")
     with FullLab() as lab:
         return run(lab, root, serve=serve, say=say, show=click.echo)
-
-
-def _planned(made: Plan) -> Iterator[Json]:
-    """The plan as JSON lines, in the form that the run will have."""
-    from tasks.model import Outcome, Source, State, Summary
-
-    for number in range(len(made.batches)):
-        for transfer in made.transfers(number):
-            source = transfer.sources[0] if transfer.sources else Source("", "", "")  # it may be proven on disk
-            planned = Outcome(transfer.dataset, transfer.path, State.SKIPPED, source.repository, source.protocol)
-            yield {**planned.to_json(), "state": "planned", "bytes": transfer.size or 0}
-    yield from (Outcome(dataset, path, State.PRESENT).to_json() for dataset, path in made.present_files())
-    yield from (Outcome(skip.dataset, skip.path, State.SKIPPED, reason=skip.reason).to_json() for skip in made.skips())
-    files = made.fetch.files + made.check.files + made.present.files + made.skipped
-    summary = Summary(files, made.fetch.bytes, present=made.present.files, skipped=made.skipped)
-    yield {"summary": summary.to_json()}
 
 
 if __name__ == "__main__":

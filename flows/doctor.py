@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
+from flows.exit_codes import DONE, STOPPED, TEMPORARY
 from flows.local_server import running_server
 from tasks import local_checks, remote_checks
 from tasks.alyx import AlyxClient
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
     from tasks.model import Json
     from tasks.remote_checks import Check
-
-DONE, TEMPORARY, STOPPED = 0, 5, 7
 
 #: Longest time for one check, and how many go side by side.
 _SECONDS = 20.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from flows.exit_codes import DONE, FAILED, STOPPED, TEMPORARY
 from tasks.clients.verdicts import DownloadError, Verdict
 from tasks.model import State
 from tasks.wording import coded, headline, wrapped
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from tasks.model import Json, Outcome, Summary
     from tasks.planfile import Plan
     from tasks.throughput import Sample
-
-DONE, FAILED, TEMPORARY, STOPPED = 0, 3, 5, 7
 
 
 @dataclass(frozen=True, slots=True)

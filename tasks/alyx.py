@@ -17,10 +17,10 @@ from tasks.clients.seams import Pace
 from tasks.clients.verdicts import DownloadError, Verdict, alyx_answer, error, printable, retry_after
 from tasks.credentials import Credentials, base_url, credentials_from
 from tasks.exchange import Answer, Limits, PasswordAuth, TokenAuth, exchange, new_session
+from tasks.hints import did_you_mean
 from tasks.login import Login
 from tasks.pages import PAGE_ROWS, Page, check_filters, complete
 from tasks.throttle import Throttle, shared_file
-from tasks.words import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

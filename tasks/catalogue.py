@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.choice import Candidate, chosen, ignore
 from tasks.clients.verdicts import error
+from tasks.hints import did_you_mean
 from tasks.layout import local_path
 from tasks.model import Dataset, FileRecord
 from tasks.pages import MOST_IDS, PAGE_ROWS, complete, id_in, readable, row_key
 from tasks.sessions import Session, batches, complete_by_id, sessions, sessions_by_id
-from tasks.words import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

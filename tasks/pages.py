@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeGuard
 from uuid import UUID
 
 from tasks.clients.verdicts import error
-from tasks.words import did_you_mean
+from tasks.hints import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from tasks.clients.verdicts import error
-from tasks.words import did_you_mean, faults_of
+from tasks.hints import did_you_mean, faults_of
 
 T = TypeVar("T")
 Qc = Literal["NOT_SET", "PASS", "WARNING", "FAIL", "CRITICAL"]

@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, ValidationError
 
 from tasks.bandwidth import Bwlimit
 from tasks.clients.verdicts import error
-from tasks.words import faults_of
+from tasks.hints import faults_of
 
 #: Who names the datasets of a selection.
 Catalogue = Literal["auto", "rest", "tables"]

@@ -7,10 +7,12 @@ import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from tasks.model import Outcome, Source, State, Summary
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tasks.model import Summary
+    from tasks.model import Json
     from tasks.planfile import Lines, Plan
     from tasks.probing import Cost
 
@@ -102,6 +104,20 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     space = plan.space
     fits = "" if space.fits else " - it does NOT fit"
     yield f"disk: {human_bytes(space.needed)} needed (reserve included), {human_bytes(space.free)} free{fits}"
+
+
+def plan_rows(made: Plan) -> Iterator[Json]:
+    """The plan as JSON lines, in the form that the run will have."""
+    for number in range(len(made.batches)):
+        for transfer in made.transfers(number):
+            source = transfer.sources[0] if transfer.sources else Source("", "", "")  # it may be proven on disk
+            planned = Outcome(transfer.dataset, transfer.path, State.SKIPPED, source.repository, source.protocol)
+            yield {**planned.to_json(), "state": "planned", "bytes": transfer.size or 0}
+    yield from (Outcome(dataset, path, State.PRESENT).to_json() for dataset, path in made.present_files())
+    yield from (Outcome(skip.dataset, skip.path, State.SKIPPED, reason=skip.reason).to_json() for skip in made.skips())
+    files = made.fetch.files + made.check.files + made.present.files + made.skipped
+    summary = Summary(files, made.fetch.bytes, present=made.present.files, skipped=made.skipped)
+    yield {"summary": summary.to_json()}
 
 
 def _skip_lines(plan: Plan) -> Iterator[str]:

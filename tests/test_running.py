@@ -10,7 +10,8 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows.fetched import DONE, FAILED, STOPPED, TEMPORARY, Fetched, StoppedError
+from flows.exit_codes import DONE, FAILED, STOPPED, TEMPORARY
+from flows.fetched import Fetched, StoppedError
 from flows.local_server import _free_port as free_port
 from tasks.clients.seams import Pace
 from tasks.limits import existing, slots

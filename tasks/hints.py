@@ -1,4 +1,4 @@
-"""Words for people who mistyped something: hints, and what is wrong with which value."""
+"""Hints for people who mistyped something: the nearest word, and what is wrong with which value."""
 
 from __future__ import annotations
 
