@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.cli import _plain
+from flows.talk import plain
 from tasks.answers import escape
 from tasks.clients.verdicts import DownloadError, alyx_answer, error, http_status, printable
 from tasks.model import Outcome, State
@@ -50,8 +50,8 @@ def test_no_error_moves_a_cursor_or_begins_another_line():
 
 
 def test_what_a_person_reads_in_a_terminal_is_only_text():
-    assert moves_a_terminal(_plain(EVIL).replace("\n", "")) == []
-    assert _plain("two\nlines") == "two\nlines"
+    assert moves_a_terminal(plain(EVIL).replace("\n", "")) == []
+    assert plain("two\nlines") == "two\nlines"
     assert printable("Mäuse, 数据 and алф stay") == "Mäuse, 数据 and алф stay"
 
 
