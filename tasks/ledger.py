@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from operator import itemgetter
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import sqlalchemy as sa
@@ -28,8 +28,10 @@ MISMATCHES = ("size-mismatch", "digest-mismatch", "not-data")
 
 #: Outcomes that are read at a time.
 _PART = 1000
-_PROOF = ("path", "size", "digest", "mtime_ns", "verified", "dataset", "source", "protocol")
-_WHAT = (
+#: What an outcome tells of a proof and of a transfer: the first columns of their tables, in the tables' order.
+_PROOF = tuple(proofs.c.keys()[:8])
+_OUTCOME = tuple(transfers.c.keys()[:13])
+_FAILURE = (
     "dataset",
     "path",
     "source",
@@ -41,9 +43,11 @@ _WHAT = (
     "next_step",
     "size",
     "digest",
+    "failures",
+    "first_failed_at",
+    "updated_at",
 )
-_OUTCOME = (*_WHAT, "state", "bytes")
-_FAILURE = (*_WHAT, "failures", "first_failed_at", "updated_at")
+_proof, _outcome = attrgetter(*_PROOF), attrgetter(*_OUTCOME)
 
 
 class Run(NamedTuple):
@@ -139,9 +143,10 @@ class Ledger:
         proof that a path may have: the next plan sees from both whether the registered bytes are there.
         """
         now = self._now()
-        known = list(outcomes)
-        proven = _ordered(_fields(one, _PROOF) | {"run": run, "proven_at": now} for one in known if _is_proof(one))
-        rows = _ordered(_transfer_row(one, run, now) for one in known)
+        # Two writers that take rows in one order never wait for each other in a circle.
+        known = sorted(outcomes, key=attrgetter("path"))
+        proven = [(*_proof(one), run, now) for one in known if _is_proof(one)]
+        rows = [(*_outcome(one), run, *_times(one, now)) for one in known]
         with self._database.writing() as connection:
             write(connection, tables.upsert_proofs(self._database.dialect), proven)
             write(connection, tables.upsert_transfers(self._database.dialect), rows)
@@ -278,20 +283,11 @@ def _list(paths: Sequence[str] | None) -> Json:
     return {} if paths is None else {"listed": json.dumps([storable(path) for path in paths])}
 
 
-def _ordered(rows: Iterable[Json]) -> list[Json]:
-    """Two writers that take rows in one order never wait for each other in a circle."""
-    return sorted(rows, key=itemgetter("path"))
-
-
 def _is_proof(outcome: Outcome) -> bool:
     return outcome.state in (State.PUBLISHED, State.PRESENT) and None not in (outcome.size, outcome.mtime_ns)
 
 
-def _transfer_row(outcome: Outcome, run: str, now: datetime) -> Json:
+def _times(outcome: Outcome, now: datetime) -> tuple[int, datetime | None, datetime]:
+    """Failures in a row as far as this outcome tells, when the first of them was, and when all of this was noted."""
     failed = outcome.state is State.FAILED
-    times = {"failures": int(failed), "first_failed_at": now if failed else None, "updated_at": now}
-    return _fields(outcome, _OUTCOME) | {"run": run} | times
-
-
-def _fields(outcome: Outcome, names: Iterable[str]) -> Json:
-    return {name: getattr(outcome, name) for name in names}
+    return int(failed), now if failed else None, now

@@ -1,50 +1,53 @@
-"""Bulk writes into the ledger: on SQLite the driver gets the rows at once.
+"""Bulk writes into the ledger: on SQLite the driver gets the rows at once, converted a column at a time.
 
-SQLAlchemy prepares every row anew, which there costs twice what the row itself costs.
+SQLAlchemy prepares every row anew, which there costs several times what the row itself costs.
 """
 
 from __future__ import annotations
 
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.dialects import sqlite
 
+from tasks.ledger_tables import Words, storable_all
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import sqlalchemy as sa
 
-    Convert = Callable[[Any], Any]
+    Column = Sequence[Any]
+    Convert = Callable[[Column], Iterable[Any]]
 
 _SQLITE = sqlite.dialect()
 
 
-def write(connection: sa.Connection, statement: sa.Insert, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Execute an insert or upsert for many rows, which all have the same names."""
+def write(connection: sa.Connection, statement: sa.Insert, rows: Sequence[Sequence[Any]]) -> None:
+    """Execute an insert or upsert for many rows, which have a value for each column of its table, in their order."""
     if not rows:
         return
-    if connection.dialect.name != "sqlite":
-        connection.execute(statement, rows)
-        return
-    text, columns = _prepared(statement, tuple(rows[0]))
-    values = [tuple([convert(row[name]) if convert else row[name] for name, convert in columns]) for row in rows]
-    connection.exec_driver_sql(text, values)
+    if connection.dialect.name == "sqlite":
+        text, converts = _prepared(statement)
+        columns = zip(*rows, strict=True)
+        converted = [convert(column) for convert, column in zip(converts, columns, strict=True)]
+        connection.exec_driver_sql(text, list(zip(*converted, strict=True)))
+    else:
+        names = statement.table.c.keys()
+        connection.execute(statement, [dict(zip(names, row, strict=True)) for row in rows])
 
 
 @cache
-def _prepared(statement: sa.Insert, names: tuple[str, ...]) -> tuple[str, list[tuple[str, Convert | None]]]:
-    """The statement's text, and what stands for its parameters in order: a name, and what converts its values."""
-    compiled = statement.compile(dialect=_SQLITE, column_keys=list(names))
-    columns: list[tuple[str, Convert | None]] = []
-    for name in compiled.positiontup or ():
-        if name in names:
-            convert = statement.table.c[name].type.dialect_impl(_SQLITE).bind_processor(_SQLITE)
-            columns.append((name, convert and lru_cache(maxsize=64)(convert)))  # most rows repeat the one before
-        else:
-            columns.append((names[0], partial(_constant, compiled.params[name])))
-    return str(compiled), columns
+def _prepared(statement: sa.Insert) -> tuple[str, list[Convert]]:
+    """The statement's text, and what converts each column."""
+    return str(statement.compile(dialect=_SQLITE)), [_convert(column) for column in statement.table.c]
 
 
-def _constant(value: object, _: object) -> object:
-    return value
+def _convert(column: sa.ColumnElement[Any]) -> Convert:
+    if isinstance(column.type, Words):
+        return storable_all
+    one = column.type.dialect_impl(_SQLITE).bind_processor(_SQLITE)
+    if one is None:
+        return tuple
+    remembered = lru_cache(maxsize=64)(one)  # most rows repeat the one before
+    return lambda values: map(remembered, values)
