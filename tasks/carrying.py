@@ -87,8 +87,8 @@ def is_managed(source: Source) -> bool:
 
 def parted(sources: tuple[Source, ...]) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
     """Sources whose bytes pass through this process, and those that a service moves."""
-    direct = tuple(source for source in sources if not is_managed(source))
-    return direct, tuple(source for source in sources if is_managed(source))
+    managed = tuple([source for source in sources if is_managed(source)])
+    return tuple([source for source in sources if source not in managed]) if managed else sources, managed
 
 
 @dataclass(slots=True)

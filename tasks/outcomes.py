@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.clients.verdicts import DownloadError
@@ -19,23 +20,22 @@ if TYPE_CHECKING:
 def published(carried: Carried, result: Published | DownloadError) -> Outcome:
     """The outcome of a transfer after its group was published."""
     transfer, source, receipt = carried.transfer, carried.source, carried.receipt
-    failure = result if isinstance(result, DownloadError) else None
+    if isinstance(result, DownloadError):
+        lost = failed(transfer, result, {}, receipt)  # it is this machine's failure, and none of the source
+        return replace(lost, source=source.repository, protocol=source.protocol)
     return Outcome(
         transfer.dataset,
         transfer.path,
-        State.FAILED if failure else State.PUBLISHED,
+        State.PUBLISHED,
         source=source.repository,
         protocol=source.protocol,
         bytes=receipt.bytes,
         attempts=receipt.attempts,
-        verdict=failure.verdict if failure else "",
-        reason=failure.reason if failure else carried.note,
-        next_step=failure.next_step if failure else "",
-        code=failure.code if failure else "",
-        size=transfer.size if isinstance(result, DownloadError) else result.size,
+        reason=carried.note,
+        size=result.size,
         digest=transfer.digest,
-        verified="" if isinstance(result, DownloadError) else result.verified,
-        mtime_ns=None if isinstance(result, DownloadError) else result.mtime_ns,
+        verified=result.verified,
+        mtime_ns=result.mtime_ns,
         seconds=receipt.seconds,
     )
 

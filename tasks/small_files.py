@@ -157,20 +157,20 @@ class SmallFiles:
         if self._carrier.tree.holds(transfer.path):
             return None
         direct, _ = parted(transfer.sources)
-        if not direct:
-            return None
-        source = self._carrier.switchboard.order(direct)[0]
-        return None if client_class(source.protocol).capabilities.by_digest else source
+        source = next(iter(self._carrier.switchboard.order(direct)), None)
+        return None if source is None or client_class(source.protocol).capabilities.by_digest else source
 
     def _land(self, flight: Flight) -> None:
         """Conclude a request that has ended."""
         cargo = self._cargo.pop(flight)
         carried = None
         try:
-            if flight.status in _REDIRECTS:
+            status = flight.status
+            if status in _REDIRECTS:
                 self._left.append(cargo.transfer)  # followed by those who look where to
             else:
-                carried = self._whole(flight, cargo) or self._concluded(flight, cargo)
+                whole = status == _OK and not cargo.begun and not flight.failure
+                carried = (whole and self._whole(flight, cargo)) or self._concluded(flight, cargo)
         except DownloadError:
             self._left.append(cargo.transfer)  # there it meets the same error, and is judged
         cargo.client.wire.flights.append(flight)
@@ -183,8 +183,6 @@ class SmallFiles:
 
     def _whole(self, flight: Flight, cargo: _Cargo) -> Carried | None:
         """What came at once and is the file needs no more than its digest."""
-        if cargo.begun or flight.failure or flight.status != _OK:
-            return None
         transfer, body = cargo.transfer, flight.take()
         partial = whole_partial(self._carrier.partials, Expected(transfer.size, transfer.digest), body)
         if partial is None:

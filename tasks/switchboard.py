@@ -57,6 +57,8 @@ class Switchboard:
 
     def order(self, sources: Sequence[Source]) -> list[Source]:
         """Sources by precedence; those in trouble come last."""
+        if not self._trouble:
+            return list(sources)
         return sorted(sources, key=lambda source: self._trouble[_key(source)] >= _TROUBLE)
 
     def client(self, source: Source) -> DownloadClient:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Root may use what belongs to others: in a container it works for the owner of the tree.
 _ROOT = 0
 _PRIVATE = 0o700
@@ -64,6 +65,10 @@ class Folder:
             os.close(fd)
             raise error("not-ours", f"{self.path / name} is no regular file.")
         return fd
+
+    def create(self, name: str) -> int:
+        """Make a file that was not there, and open it; raises FileExistsError where anything stands at the name."""
+        return os.open(name, _NEW, dir_fd=self.fd)
 
     def stat(self, name: str) -> os.stat_result:
         """Stat a name in it."""

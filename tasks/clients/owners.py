@@ -71,7 +71,7 @@ def _lease_is_over(folder: Folder, name: str) -> bool:
     """Compare with a file written now, so that the file server's clock is asked and not ours."""
     probe = f".clock-{owner()}"
     try:
-        os.close(folder.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        os.close(folder.create(probe))
         return folder.stat(probe).st_mtime - folder.stat(name).st_mtime > LEASE_SECONDS
     except FileNotFoundError:
         return False

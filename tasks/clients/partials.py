@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tasks.clients.seams import Disk, Pace
 
 _READ = 1 << 20
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 def identity(expected: Expected, address: str) -> str:
@@ -69,8 +68,8 @@ class Partials:
     def _claim(self, names: list[str], mine: str, expected: Expected) -> Partial:
         for name in self._free(names, SUFFIX):
             if taken := self._take(name, mine):
-                return self._continue(self._open(taken, expected, os.O_RDWR))
-        return self._open(f"{mine}.{SUFFIX}", expected, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+                return self._continue(self._open(taken, expected))
+        return self._partial(f"{mine}.{SUFFIX}", expected, self.folder.create(f"{mine}.{SUFFIX}"))
 
     def has(self, expected: Expected, address: str) -> bool:
         """Whether something of this content is there that nobody holds."""
@@ -81,7 +80,7 @@ class Partials:
         mine = f"{identity(expected, address)}.{owner()}.{SUFFIX}"
         try:
             self._move_in(staged, mine)
-            return self._continue(self._open(mine, expected, os.O_RDWR))
+            return self._continue(self._open(mine, expected))
         except OSError as failure:
             raise os_error(failure, staged) from failure
 
@@ -94,8 +93,10 @@ class Partials:
         self.folder = made_below_ours(self.directory)
         os.rename(staged, mine, dst_dir_fd=self.folder.fd)
 
-    def _open(self, name: str, expected: Expected, flags: int) -> Partial:
-        fd = self.folder.open(name, flags)
+    def _open(self, name: str, expected: Expected) -> Partial:
+        return self._partial(name, expected, self.folder.open(name, os.O_RDWR))
+
+    def _partial(self, name: str, expected: Expected, fd: int) -> Partial:
         validator = name.removesuffix(SUFFIX).rpartition(".")[2]
         return Partial(self.folder, name, expected, self.disk, fd, validator=validator)
 
@@ -141,7 +142,7 @@ class Partials:
     def _detach(self, name: str) -> None:
         """Move the bytes to a file of our own: an owner on another machine may only be slow, and still write."""
         copy = f".copy-{owner()}"
-        source, target = self.folder.open(name, os.O_RDONLY), self.folder.open(copy, _NEW)
+        source, target = self.folder.open(name, os.O_RDONLY), self.folder.create(copy)
         with os.fdopen(source, "rb") as old, os.fdopen(target, "wb") as new:
             shutil.copyfileobj(old, new, _READ)
         self.folder.rename(copy, name)

@@ -55,7 +55,7 @@ class Piece:
     def write(self, data: bytes) -> None:
         """Append bytes; raises OSError as the disk does, and then what was written before still counts."""
         if self._fd < 0:
-            self._fd = self.folder.open(self.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            self._fd = self.folder.create(self.name)
         try:
             self.disk.write(self._fd, data)
         except OSError:

@@ -76,7 +76,8 @@ class Expected:
 
     def hasher(self) -> Digest | None:
         """A fresh digest object, or None where there is nothing to compare with."""
-        return Digest(_HASHERS[self.algorithm](usedforsecurity=False)) if self.algorithm else None
+        hasher = _HASHERS.get(self.algorithm)
+        return Digest(hasher(usedforsecurity=False)) if hasher else None
 
     def check(self, size: int, digest: str, head: bytes, name: str) -> None:
         """Compare what was received with what is registered.

@@ -93,7 +93,7 @@ def _rename_all(tree: Tree, folder: str, group: Sequence[tuple[Partial, str]]) -
 def _rename(tree: Tree, fd: int, partial: Partial, relative: str) -> Published | DownloadError:
     name = relative.rpartition("/")[2]
     try:
-        _refuse_what_is_no_file(name, fd, f"{tree.root}/{relative}")
+        _refuse_what_is_no_file(tree, fd, name, relative)
         mtime_ns = os.fstat(partial.fd).st_mtime_ns
         tree.disk.rename(partial.name, partial.folder.fd, name, fd)
     except DownloadError as refused:
@@ -104,11 +104,12 @@ def _rename(tree: Tree, fd: int, partial: Partial, relative: str) -> Published |
     return Published(relative, partial.size, partial.expected.verified, mtime_ns)
 
 
-def _refuse_what_is_no_file(name: str, fd: int, path: object) -> None:
+def _refuse_what_is_no_file(tree: Tree, fd: int, name: str, relative: str) -> None:
     """A directory, a symlink or a device at the final name is somebody's: it is not ours to replace."""
     try:
         mode = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISREG(mode):
-        raise error("target", f"{path} is {'a directory' if stat.S_ISDIR(mode) else 'no regular file'}.")
+        what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+        raise error("target", f"{tree.root}/{relative} is {what}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from tasks.clients.owners import owner
@@ -30,7 +29,7 @@ def whole_partial(partials: Partials, expected: Expected, body: bytes) -> Partia
         return None
     name = f"{identity(expected, '')}.{owner()}.{SUFFIX}"
     try:
-        fd = partials.folder.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        fd = partials.folder.create(name)
     except OSError as failure:
         raise os_error(failure, partials.directory) from failure
     partial = Partial(partials.folder, name, expected, partials.disk, fd, len(body), body[:HEAD_BYTES], _hash=digest)
