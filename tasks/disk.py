@@ -6,6 +6,7 @@ import os
 import stat
 from contextlib import contextmanager
 from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from tasks.clients.seams import Disk
@@ -27,8 +28,13 @@ def look(root: Path, paths: Sequence[str]) -> list[Stat | None]:
 
     What cannot be seen counts as not there: publish, which then meets the same fault, says what it is.
     """
-    by_folder = groupby(paths, key=lambda path: path.rpartition("/")[0])
-    return [found for folder, members in by_folder for found in _look_in(f"{root}/{folder}", members)]
+    found: list[Stat | None] = []
+    parts = [path.rpartition("/") for path in paths]
+    for folder, members in groupby(parts, key=itemgetter(0)):
+        # Names relative to an open folder spare the kernel the walk along the path: a third of the time of a stat.
+        with _opened(f"{root}/{folder}") as handle:
+            found += [_look_at(name, handle) for _, _, name in members]
+    return found
 
 
 def free_bytes(root: Path, disk: Disk | None = None) -> int:
@@ -64,16 +70,12 @@ def _ground(root: Path) -> Path:
         raise os_error(failure, root) from failure
 
 
-def _look_in(folder: str, paths: Iterator[str]) -> Iterator[Stat | None]:
-    # Names relative to an open folder spare the kernel the walk along the path: a third of the time of a stat.
-    with _opened(folder) as handle:
-        for path in paths:
-            try:
-                found = os.stat(path.rpartition("/")[2], dir_fd=handle)
-            except OSError:
-                yield None
-            else:
-                yield (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+def _look_at(name: str, folder: int) -> Stat | None:
+    try:
+        found = os.stat(name, dir_fd=folder)
+    except OSError:
+        return None
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 @contextmanager

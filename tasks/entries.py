@@ -9,13 +9,14 @@ import sqlite3
 import tempfile
 from contextlib import contextmanager
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.claims import name_key
 from tasks.clients.verdicts import ledger_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _SETUP = """
 PRAGMA journal_mode = OFF;
@@ -28,7 +29,7 @@ _FIRST = """
 SELECT name_key(path), dataset FROM present
 WHERE name_key(path) >= ? AND name_key(path) < ? ORDER BY name_key(path), dataset LIMIT 1
 """
-#: Identifiers may hold halves of characters, which are no text.
+#: Identifiers may hold halves of characters, which are no text: those that are not ASCII are kept as bytes.
 _BYTES = ("utf-8", "surrogatepass")
 
 
@@ -88,24 +89,29 @@ class Present:
 
     def __init__(self) -> None:
         self._database = _database(_PRESENT)
+        self._has_odd = False
 
-    def add(self, files: Iterable[tuple[str, str, int]]) -> None:
+    def add(self, files: Sequence[tuple[str, str, int]]) -> None:
         """Append files: dataset, path and size of each."""
-        rows = ((dataset.encode(*_BYTES), path, size) for dataset, path, size in files)
+        rows: Iterable[tuple[str | bytes, str, int]] = files
+        if not all(map(str.isascii, map(itemgetter(0), files))):
+            self._has_odd = True
+            rows = [(_stored(dataset), path, size) for dataset, path, size in files]
         _insert(self._database, "INSERT INTO present VALUES (?, ?, ?)", rows)
 
-    def sorted(self) -> Iterator[tuple[str, str, int]]:
-        """Yield dataset, path and size of each, by path and dataset."""
+    def sorted(self, count: int) -> Iterator[list[tuple[str, str, int]]]:
+        """Yield dataset, path and size of each, by path and dataset; so many at a time."""
         query = "SELECT dataset, path, size FROM present GROUP BY path, dataset ORDER BY path, dataset"
         with _told():
-            for dataset, path, size in self._database.execute(query):
-                yield dataset.decode(*_BYTES), path, size
+            found = self._database.execute(query)
+            while rows := found.fetchmany(count):
+                yield [(_text(dataset), path, size) for dataset, path, size in rows] if self._has_odd else rows
 
     def first(self, low: bytes, high: bytes) -> tuple[bytes, str] | None:
         """Return key and dataset of the first file from the one key on and below the other."""
         with _told():
             row = self._by_key.execute(_FIRST, (low, high)).fetchone()
-        return (row[0], row[1].decode(*_BYTES)) if row else None
+        return (row[0], _text(row[1])) if row else None
 
     @cached_property
     def _by_key(self) -> sqlite3.Connection:
@@ -113,6 +119,14 @@ class Present:
         self._database.create_function("name_key", 1, name_key, deterministic=True)
         self._database.execute("CREATE INDEX by_key ON present (name_key(path), dataset)")
         return self._database
+
+
+def _stored(dataset: str) -> str | bytes:
+    return dataset if dataset.isascii() else dataset.encode(*_BYTES)
+
+
+def _text(dataset: str | bytes) -> str:
+    return dataset.decode(*_BYTES) if isinstance(dataset, bytes) else dataset
 
 
 def _database(table: str) -> sqlite3.Connection:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from tasks.batching import cut, work
@@ -120,8 +121,8 @@ class _Draft:
         paths = [dataset.path for dataset in good]
         proofs = known(paths)
         present, wanted = [], []
-        for dataset, found in zip(good, look(paths), strict=True):
-            stands = standing(dataset.size, dataset.digest, proofs.get(dataset.path), found)
+        for dataset, proof, found in zip(good, map(proofs.get, paths), look(paths), strict=True):
+            stands = standing(dataset.size, dataset.digest, proof, found)
             if found and stands is Standing.PRESENT:
                 present.append((dataset.id, dataset.path, found[0]))
             elif entry := self._want(dataset, stands):
@@ -196,7 +197,7 @@ class _Draft:
         batches = tuple(self._write(body, batch) for batch in cut(settled.all(), sums.work))
         skipped = tuple(self._write(body, some) for some in _chunks(self.skips.sorted()))
         plan_id = body.name(root)
-        there = tuple(_write_present(body, some) for some in _chunks(self.present.sorted()))
+        there = tuple(_write_present(body, some) for some in self.present.sorted(_CHUNK))
         return Plan(
             id=plan_id,
             root=root,
@@ -235,8 +236,8 @@ class _Draft:
 
 def _write_present(body: Spool, files: Sequence[tuple[str, str, int]]) -> Lines:
     """Write many in one line: a line each would cost more than the look at the disk."""
-    start = body.put(line([(dataset, path) for dataset, path, _ in files]))
-    return Lines(start, body.size - start, len(files), sum(size for _, _, size in files))
+    start = body.put(line(list(map(itemgetter(0, 1), files))))
+    return Lines(start, body.size - start, len(files), sum(map(itemgetter(2), files)))
 
 
 class _Sums:
