@@ -12,13 +12,14 @@ from tasks.clients.verdicts import DownloadError
 from tests.pace import FakePace
 
 MB = 1_000_000
+NEAR, FAR = 0.002, 0.04
 
 
 class Line:
     """A line that carries so much a connection, and so much in all; the clock is the test's."""
 
-    def __init__(self, each, most, missing=10_000 * MB, busy=0.1):
-        self.each, self.most, self.missing, self.busy = each, most, missing, busy
+    def __init__(self, each, most, missing=10_000 * MB, busy=0.1, first_byte=FAR):
+        self.each, self.most, self.missing, self.busy, self.first_byte = each, most, missing, busy, first_byte
         self.now = self.received = self.cpu = 0.0
 
     def run(self, growth, seconds):
@@ -28,25 +29,38 @@ class Line:
             self.received += brought
             self.missing -= brought
             self.cpu += 0.05 * self.busy
-            reading = Reading(self.now, self.cpu, int(self.received), int(self.missing), 0.04, lags=self.busy > 1)
+            reading = Reading(
+                self.now, self.cpu, int(self.received), int(self.missing), self.first_byte, lags=self.busy > 1
+            )
             growth.look(reading, growth.wanted)
         return growth.wanted
 
 
-def test_it_doubles_while_the_sum_grows_up_to_the_limit():
+def test_it_grows_while_the_sum_grows_up_to_the_limit():
     assert Line(each=25 * MB, most=10_000 * MB).run(Growth(12), 3) == 12
 
 
-def test_it_stops_where_the_line_is_full():
-    assert Line(each=25 * MB, most=110 * MB).run(Growth(64), 3) in (4, 8)
+@pytest.mark.parametrize(("first_byte", "steps"), [(NEAR, [1, 2, 4, 8, 16]), (FAR, [1, 8, 16])], ids=["near", "far"])
+def test_it_doubles_and_over_a_far_line_the_first_step_is_large(first_byte, steps):
+    line, growth = Line(each=25 * MB, most=10_000 * MB, first_byte=first_byte), Growth(16)
+    assert sorted({line.run(growth, 0.05) for _ in range(40)}) == steps
 
 
-def test_it_goes_back_to_one_where_one_was_enough_and_asks_ever_less_often():
-    line, growth = Line(each=50 * MB, most=50 * MB), Growth(8)
+@pytest.mark.parametrize(("first_byte", "enough"), [(NEAR, 4), (FAR, 8)])
+def test_it_stops_where_the_line_is_full(first_byte, enough):
+    line, growth = Line(each=25 * MB, most=110 * MB, first_byte=first_byte), Growth(64)
+    wanted = [line.run(growth, 0.1) for _ in range(600)]
+    assert wanted.count(enough) > 0.8 * len(wanted)
+    assert max(wanted) == 2 * enough
+
+
+@pytest.mark.parametrize(("first_byte", "more"), [(NEAR, 2), (FAR, 8)])
+def test_it_goes_back_to_one_where_one_was_enough_and_asks_ever_less_often(first_byte, more):
+    line, growth = Line(each=50 * MB, most=50 * MB, first_byte=first_byte), Growth(8)
     wanted = [line.run(growth, 0.1) for _ in range(600)]
     assert wanted[-1] == 1
-    assert set(wanted) == {1, 2}
-    assert wanted.count(2) < 0.1 * len(wanted)
+    assert set(wanted) == {1, more}
+    assert wanted.count(more) < 0.1 * len(wanted)
 
 
 @pytest.mark.parametrize("busy", [0.6, 1.5], ids=["the thread is busy", "the digest lags"])

@@ -1,4 +1,4 @@
-"""How many connections one file is worth: twice as many, again and again, as long as the sum of them pays."""
+"""How many connections one file is worth: more, again and again, as long as the sum of them pays."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from dataclasses import dataclass, field
 
 #: A rate is taken over so long at least, and over so many times what a first byte takes: a far server takes longer.
 _WINDOW_SECONDS = 0.1
-_FIRST_BYTES = 3.0
+_FIRST_BYTES = 1.5
+#: From a server that is so far away, one connection brings what its window allows, and never what the line carries: the
+#: first step is large. Elsewhere each step doubles.
+_FAR_SECONDS = 0.02
+_FAR_STEP = 8
+_STEP = 2
 #: Connections that bring bytes at one time, of those that are wanted: some are between two requests.
 _ENOUGH = 0.75
 #: What is over sooner than this needs no further connection.
 WORTH_SECONDS = 0.5
 #: The line, and not this machine, is the limit where the thread is busy for no more than so much of the time.
 _BUSY = 0.5
-#: Twice the connections have to bring so many times the bytes, soon; else they are given up again, and
+#: More connections have to bring so many times the bytes, soon; else they are given up again, and
 _PAYS = 1.2
 _LOOKS = 3
 #: tried again after so long, and each time after twice as long.
@@ -69,7 +74,7 @@ class Growth:
         since = self._since
         if since is None:
             self._since = reading if bringing >= _ENOUGH * self.wanted else None
-        elif reading.now - since.now >= max(_WINDOW_SECONDS, _FIRST_BYTES * reading.first_byte):
+        elif reading.now - since.now >= self._window(reading):
             self._judge(since, reading)
 
     def no_room(self, running: int) -> None:
@@ -84,6 +89,10 @@ class Growth:
         if refused:
             self.limit = self.wanted
 
+    def _window(self, reading: Reading) -> float:
+        """The first stage is short: what one connection brings from far away only grows with time."""
+        return _WINDOW_SECONDS if self.wanted == 1 else max(_WINDOW_SECONDS, _FIRST_BYTES * reading.first_byte)
+
     def _judge(self, since: Reading, reading: Reading) -> None:
         seconds = reading.now - since.now
         self._since = reading
@@ -94,9 +103,12 @@ class Growth:
             self._give_up(reading.now)
         elif self._is_worth_more(reading, (reading.cpu - since.cpu) / seconds):
             self._stand(self.wanted, self.rate)
-            self._want(min(2 * self.wanted, self.limit))
+            self._want(min(self.wanted * self._step(reading), self.limit))
         else:
             self._stand(self.wanted, self.rate)
+
+    def _step(self, reading: Reading) -> int:
+        return _FAR_STEP if self.wanted == 1 and reading.first_byte >= _FAR_SECONDS else _STEP
 
     def _stand(self, connections: int, rate: float) -> None:
         """Take this for what is to be surpassed."""

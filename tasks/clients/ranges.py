@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from tasks.clients.fetching import Fetch
     from tasks.clients.wire import Request
 
-#: What one request asks for: a span that takes about so long, but not so little that requests cost more than bytes.
-_SPAN_SECONDS = 0.5
+#: What one request asks for: not so little that the way to the server costs more than the bytes, and not so much that
+#: much waits for the one that the prefix needs next.
 _LEAST_SPAN = 1 << 20
+_MOST_SPAN = 16 << 20
 #: How long the thread waits for bytes before it looks around.
 _LOOK_SECONDS = 0.1
 #: How often it is looked at how fast bytes come.
@@ -245,9 +246,9 @@ class Ranges:
         return gap(self._total, [Span(0, self.partial.size), *self.partial.pieces.spans(), *under_way])
 
     def _span_bytes(self) -> int:
-        """How much one request asks for: what keeps all connections busy to the end, and the prefix growing."""
-        wanted, missing = self._growth.wanted, self.partial.missing or 0
-        return max(_LEAST_SPAN, min(int(self._growth.rate / wanted * _SPAN_SECONDS), missing // (2 * wanted)))
+        """How much one request asks for: less and less, so that all connections are busy to the end."""
+        share = (self.partial.missing or 0) // (2 * self._growth.wanted)
+        return max(_LEAST_SPAN, min(_MOST_SPAN, share))
 
     def _take_over(self) -> bool:
         """Make some of what the slowest stream is still to bring free for another; return whether there is any."""

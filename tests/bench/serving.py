@@ -17,6 +17,7 @@ from deployments.sandbox.faults.tls import Tls, server_context
 DELAY = 0.020
 BYTES_PER_SECOND = 25_000_000
 _CHUNK = 128 * 1024
+_FIRST_WINDOW = 10 * 1460
 
 _NGINX = """
 worker_processes 1; pid {run}/nginx.pid; error_log {run}/error.log; daemon off; {user}
@@ -90,7 +91,10 @@ def wait_for(port) -> None:
 
 @contextmanager
 def long_line(address):
-    """Put a long line before a server: 20 ms each way, 25 MB/s a connection. Yields the address at its other end."""
+    """Put a long line before a server: 20 ms each way, 25 MB/s a connection, once its window has grown to that.
+
+    Yields the address at its other end.
+    """
     host, _, port = address.removeprefix("http://").partition(":")
     loop = asyncio.new_event_loop()
 
@@ -109,15 +113,22 @@ def long_line(address):
 
 
 async def _carry(reader, writer):
-    """Carry one direction: each piece arrives a delay after it was sent, and no faster than the line carries."""
+    """Carry one direction: each piece arrives a delay after it was sent, and no faster than the line carries.
+
+    As TCP does, a connection begins with two ways of the line for its handshake, and with a window of ten segments that
+    doubles each time that it has gone there and back.
+    """
     clock = asyncio.get_running_loop().time
     pieces: asyncio.Queue = asyncio.Queue(maxsize=max(2, int(DELAY * BYTES_PER_SECOND / _CHUNK) + 2))
 
     async def receive():
-        free = 0.0
-        while data := await reader.read(_CHUNK):
-            free = max(clock(), free) + len(data) / BYTES_PER_SECOND
+        free, window, sent = clock() + 2 * DELAY, _FIRST_WINDOW, 0
+        while data := await reader.read(min(_CHUNK, window)):
+            free = max(clock(), free) + len(data) / min(BYTES_PER_SECOND, window / (2 * DELAY))
             await pieces.put((free + DELAY, data))
+            sent += len(data)
+            if sent >= window:
+                window, sent = 2 * window, 0
         await pieces.put((0.0, b""))
 
     receiving = asyncio.ensure_future(receive())
