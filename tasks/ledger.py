@@ -48,6 +48,7 @@ _FAILURE = (
     "first_failed_at",
     "updated_at",
 )
+_STATES = {state.value: state for state in State}
 #: Makes a proof of its values, as `Proof._make` does, without a step of the interpreter for each.
 _known: Callable[[Iterable[Any]], Proof] = partial(tuple.__new__, Proof)
 _proof, _outcome = attrgetter(*_PROOF), attrgetter(*_OUTCOME)
@@ -174,8 +175,7 @@ class Ledger:
         if paths is not None:
             query = query.where(transfers.c.path.in_(self._listed()))
         with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(transfers.c.path), _list(paths)).mappings()
-            return [Outcome(**{**row, "state": State(row["state"])}) for row in rows]
+            return list(map(_read_outcome, connection.execute(query.order_by(transfers.c.path), _list(paths))))
 
     def each_outcome(self, run: str) -> Iterator[Outcome]:
         """Yield what became of the transfers of one run, by path; nobody is kept from writing between two parts."""
@@ -188,7 +188,7 @@ class Ledger:
         query = sa.select(*(transfers.c[name] for name in _OUTCOME)).where(transfers.c.run == run)
         with self._database.reading() as connection:
             rows = connection.execute(query.where(transfers.c.path > path).order_by(transfers.c.path).limit(_PART))
-            return [Outcome(**{**row, "state": State(row["state"])}) for row in rows.mappings()]
+            return list(map(_read_outcome, rows))
 
     def oldest(self, share: float) -> list[Proven]:
         """Return the files whose proof is oldest, until they are that share of all bytes; at least one, if there is."""
@@ -284,6 +284,25 @@ class Ledger:
 
 def _list(paths: Sequence[str] | None) -> Json:
     return {} if paths is None else {"listed": json.dumps(storable_all(paths))}
+
+
+def _read_outcome(row: sa.Row[Any]) -> Outcome:
+    path, dataset, state, source, protocol, moved, attempts, verdict, code, reason, next_step, size, digest = row
+    return Outcome(
+        dataset,
+        path,
+        _STATES[state],
+        source,
+        protocol,
+        moved,
+        attempts,
+        verdict,
+        reason,
+        next_step,
+        size,
+        digest,
+        code=code,
+    )
 
 
 def _is_proof(outcome: Outcome) -> bool:

@@ -11,9 +11,14 @@ import resource
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from uuid import UUID
 
 from tests.bench.loads import Job
+
+#: Servers that a contender needs besides; they end with the process.
+_AROUND = ExitStack()
 
 
 def ours_http(job):
@@ -47,6 +52,48 @@ def _ours(job, protocol, record, address):
         assert summary.published == len(job.items), summary.line()
 
     return fetch
+
+
+def flow(job):
+    """The whole flow on a saved plan: task runs of a Prefect server, slots, progress and report included."""
+    from flows.fetching import run
+    from flows.local_server import prefect_api
+    from tasks.selection import Selection
+    from tests.loopback import Reply, serve
+
+    record = {"name": "server", "data_url": f"{job.server}/", "globus_is_personal": False, "globus_path": "/"}
+    plan = _plan(job, record)
+    alyx = _AROUND.enter_context(serve(lambda _: Reply.of({"count": 1, "next": None, "results": [record]})))
+    os.environ.update(ALYX_URL=alyx.url, ALYX_TOKEN="t", PREFECT_INTEGRATIONS_ALYX_CONNECTIONS=str(job.connections))
+    _AROUND.enter_context(prefect_api(lambda _: None))
+
+    def fetch():
+        fetched = run(plan, Selection.read({"everything": True}), lambda _: None)
+        assert fetched.summary.published == len(job.items), fetched.summary.line()
+
+    return fetch
+
+
+def _plan(job, record):
+    from tasks.model import Dataset, FileRecord
+    from tasks.planfile import Space
+    from tasks.planning import make_plan
+    from tasks.preparing import Addresses
+    from tasks.sources import Router
+
+    repositories = {record["name"]: record}
+    named = [(str(UUID(int=number)), item) for number, item in enumerate(job.items)]
+    for name, item in named:  # as Alyx's servers name them
+        there = Path(job.www, item.path)
+        with suppress(FileExistsError):
+            os.link(there, there.with_suffix(f".{name}{there.suffix}"))
+    datasets = (
+        Dataset(name, None, None, item.path, item.size, item.md5, records=(FileRecord("server", item.path),))
+        for name, item in named
+    )
+    router = Router(repositories, Addresses(repositories), configured=("http",))
+    nothing = {"known": lambda _: {}, "look": lambda paths: [None] * len(paths)}
+    return make_plan(datasets, root=job.place, router=router, space=Space(1 << 60, 0), **nothing)
 
 
 def one_http(job):
@@ -138,10 +185,11 @@ def noop(job):
 
 def main() -> None:
     """Run one, and print what it took as a JSON line."""
-    fetch = globals()[sys.argv[1]](Job.load(Path(sys.argv[2])))
-    before, begin = _cpu(), time.monotonic()
-    fetch()
-    took = {"wall": time.monotonic() - begin, "cpu": _cpu() - before, "peak": _peak()}
+    with _AROUND:
+        fetch = globals()[sys.argv[1]](Job.load(Path(sys.argv[2])))
+        before, begin = _cpu(), time.monotonic()
+        fetch()
+        took = {"wall": time.monotonic() - begin, "cpu": _cpu() - before, "peak": _peak()}
     print(json.dumps(took), flush=True)
     os._exit(0)  # what prefect keeps running at the end is no part of it
 
