@@ -30,7 +30,7 @@ def ours_http(job):
 def ours_aws(job):
     """As `ours_http`, from S3."""
     keys = {"Access key ID": "key", "Secret access key": "secret"} if job.keys else {}
-    bucket, _, _ = job.items[0].path.partition("/")
+    bucket, _, _ = next(iter(job.items)).path.partition("/")
     record = {"name": "server", "globus_path": "", "json": {"bucket_name": bucket, "region_name": "us-east-1", **keys}}
     return _ours(job, "aws", record, lambda item: f"s3://{item.path}")
 
@@ -165,7 +165,7 @@ def noop(job):
 
     root = Path(job.place)
     ledger = Ledger.open(root)
-    if not ledger.known([job.items[0].path]):
+    if not ledger.known([next(iter(job.items)).path]):
         stats = ((item, os.stat(root / item.path)) for item in job.items)
         ledger.record(
             Outcome("d", item.path, State.PRESENT, size=item.size, digest=item.md5, mtime_ns=found.st_mtime_ns)

@@ -55,12 +55,32 @@ class Job:
         return f"{self.server}/{item.path}"
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self)))
+        with path.open("w") as file:
+            print(json.dumps(asdict(replace(self, items=()))), file=file)
+            file.writelines(f"{item.path}\t{item.size}\t{item.md5}\n" for item in self.items)
 
     @classmethod
     def load(cls, path: Path) -> Job:
-        row = json.loads(path.read_text())
-        return cls(**{**row, "items": tuple(Item(**item) for item in row["items"])})
+        with path.open() as file:
+            return cls(**{**json.loads(file.readline()), "items": Listed(path)})
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The items of a saved job, read when they are gone through: a list of them would count as a contender's memory."""
+
+    path: Path
+
+    def __iter__(self):
+        with self.path.open() as file:
+            next(file)
+            for line in file:
+                path, size, md5 = line.rstrip("\n").split("\t")
+                yield Item(path, int(size), md5)
+
+    def __len__(self):
+        with self.path.open() as file:
+            return sum(1 for _ in file) - 1
 
 
 def small(www: Path, files: int, *, size: int = 16 * KIB) -> tuple[Item, ...]:
