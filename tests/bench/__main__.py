@@ -15,7 +15,7 @@ from tests.bench.contenders import aria2, curl, engine, md5sum, rclone
 from tests.bench.loads import MIB, Job, large, mix, small, zeros
 from tests.bench.picture import draw
 from tests.bench.serving import install, long_line, nginx
-from tests.bench.tables import Table, memory, nothing_to_do
+from tests.bench.tables import Table, memory, nothing_to_do, whole_flow
 
 #: A file system in memory, so that no disk is measured.
 _MEMORY = next(filter(Path.is_dir, [Path("/dev/shm")]), None)  # noqa: S108  (a folder of our own is made there)
@@ -110,6 +110,8 @@ def main() -> None:
         bench = Bench(server, secure, line, str(ca), folder, options.quick)
         for tables in (small_files, alf_mix, large_files):
             charts += [table.measure() for table in tables(bench) if options.only in table.title]
+        if options.only in "The whole flow":
+            whole_flow(bench.job(small(bench.www, 1000 if options.quick else 10_000)), bench.rounds)
         if options.only in "Nothing to do":
             nothing_to_do(folder / "tree", 10_000 if options.quick else 100_000)
         if options.only in "Peak memory":

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tests.bench.loads import Job
 
 
+PREFECT_HOME = f"{tempfile.gettempdir()}/prefect-alyx-bench"
+
+
 @dataclass(frozen=True)
 class Took:
     """What one run took: seconds, CPU seconds and, where it says so itself, bytes of memory at most."""
@@ -77,8 +80,14 @@ class Contender:
 def environment(job):
     own = {"AWS_ENDPOINT_URL_S3": job.server, "AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent"}
     trust = {"REQUESTS_CA_BUNDLE": job.ca, "SSL_CERT_FILE": job.ca, "CURL_CA_BUNDLE": job.ca} if job.ca else {}
-    prefect = {"PREFECT_HOME": tempfile.gettempdir() + "/prefect-alyx-bench", "PREFECT_LOGGING_LEVEL": "ERROR"}
+    prefect = {"PREFECT_HOME": PREFECT_HOME, "PREFECT_LOGGING_LEVEL": "ERROR"}
     return {**os.environ, **own, **trust, **prefect, "NO_PROXY": "127.0.0.1"}
+
+
+def stop_server() -> None:
+    """End the Prefect server that a flow has started in the background."""
+    command = [Path(sys.executable).with_name("prefect-alyx"), "demo", "--stop"]
+    subprocess.run(command, check=True, stdout=2, env={**os.environ, "PREFECT_HOME": PREFECT_HOME})
 
 
 def engine(name: str, label: str, **options) -> Contender:

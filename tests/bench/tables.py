@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, replace
 from statistics import median
 
-from tests.bench.contenders import Took, engine, find
+from tests.bench.contenders import Took, engine, find, stop_server
 from tests.bench.loads import Job, small
 from tests.bench.picture import Bars
 
@@ -82,6 +82,28 @@ def nothing_to_do(folder, files) -> None:
     for contender, taken in runs.items():
         took = median_of(taken)
         print(f"| {contender.name} | {took.wall:.2f} | {took.cpu / files * 1e6:.1f} | {megabytes(took)} |", flush=True)
+
+
+def whole_flow(job, rounds) -> None:
+    """Print what a flow run adds to what its batches cost: each with all files, less the same with ten of them."""
+    ours, flow = engine("ours_http", "the engine alone"), engine("flow", "the whole flow")
+    runs: dict[tuple, list] = {(contender, files): [] for contender in (ours, flow) for files in (10, len(job.items))}
+    for _ in range(rounds):
+        for (contender, files), taken in runs.items():
+            taken.append(contender.run(job.first(files)))
+    stop_server()
+    took = {key: median_of(taken) for key, taken in runs.items()}
+    print(f"\n### The whole flow\n\n{len(job.items):,} files of 16 KiB, start-up apart\n")
+    print("| | wall s | CPU s | wall / engine | CPU / engine |\n| --- | --- | --- | --- | --- |")
+    wall, cpu = _less(took, ours, job)
+    for contender in (ours, flow):
+        mine = _less(took, contender, job)
+        print(f"| {contender.name} | {mine[0]:.2f} | {mine[1]:.2f} | {mine[0] / wall:.2f}x | {mine[1] / cpu:.2f}x |")
+
+
+def _less(took, contender, job):
+    all_of_them, few = took[contender, len(job.items)], took[contender, 10]
+    return all_of_them.wall - few.wall, all_of_them.cpu - few.cpu
 
 
 def memory(loads) -> None:
