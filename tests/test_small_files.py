@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import threading
 
@@ -64,6 +65,13 @@ def test_files_that_come_whole_need_one_request_each_and_no_thread(server, tmp_p
     assert {(outcome.attempts, outcome.verified) for outcome in outcomes.values()} == {(1, "md5")}
     assert all((tmp_path / path.lstrip("/")).read_bytes() == data for path, data in files.items())
     assert len(server.hits()) == len(files)
+    modes = {(tmp_path / path.lstrip("/")).stat().st_mode & 0o777 for path in files}
+    assert modes == {0o666 & ~umask()}  # data is no program, and the umask says who reads it
+
+
+def umask():
+    os.umask(before := os.umask(0))
+    return before
 
 
 class FarServer(Server):

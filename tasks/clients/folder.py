@@ -24,6 +24,8 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Root may use what belongs to others: in a container it works for the owner of the tree.
 _ROOT = 0
 _PRIVATE = 0o700
+#: What the umask takes from is for everybody to read and write: data is nobody's secret, and no program.
+_FILE = 0o666
 _TRIES = 5
 
 T = TypeVar("T")
@@ -58,7 +60,7 @@ class Folder:
         finally:
             os.close(fd)
 
-    def open(self, name: str, flags: int, mode: int = 0o666) -> int:
+    def open(self, name: str, flags: int, mode: int = _FILE) -> int:
         """Open a regular file of it; nothing else is waited for, or read."""
         fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode, dir_fd=self.fd)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -68,7 +70,7 @@ class Folder:
 
     def create(self, name: str) -> int:
         """Make a file that was not there, and open it; raises FileExistsError where anything stands at the name."""
-        return os.open(name, _NEW, dir_fd=self.fd)
+        return os.open(name, _NEW, _FILE, dir_fd=self.fd)
 
     def stat(self, name: str) -> os.stat_result:
         """Stat a name in it."""
