@@ -55,6 +55,7 @@ def test_no_entry_chooses_where_it_goes(tmp_path: Path) -> None:
         (zipped(sessions__pqt=b"x"), "once each"),
         (zipped(sessions__pqt=b"x", datasets__pqt=b"y" * 999).replace(b"datasets.pqt", b"sessions.pqt"), "once each"),
     ],
+    ids=["a-page", "empty", "half", "twice"],  # the bytes hold the hour, and the workers of a run must agree on names
 )
 def test_a_zip_file_that_is_none(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "cache.zip").write_bytes(content)
@@ -81,6 +82,7 @@ BOMB = zipped(sessions__pqt=b"x", datasets__pqt=bytes(40 << 20))
         (lying(BOMB), "tables", "Bad CRC"),
         (zipped(**{f"n{number}": b"" for number in range(101)}), "tables-bomb", "101 entries"),
     ],
+    ids=["packed", "lying", "entries"],
 )
 def test_a_zip_bomb_fills_no_disk(tmp_path: Path, content: bytes, code: str, words: str) -> None:
     assert len(content) < 100_000
