@@ -113,10 +113,17 @@ def test_a_run_says_what_it_waits_for(site):
 
     until(said, 90, "a line that says what is waited for")
     assert site.state(run) == "RUNNING"
+    assert f"waits for {LIMIT}: 2 of 2 slots are taken" in until(lambda: told(site, "waits for"), 30, "the status")
     site.post("v2/concurrency_limits/decrement", **held)
     assert site.ended(run)["state_name"] == "Partial"
     site.assert_mirrored()
     assert site.slots_held(LIMIT) == 0
+
+
+def told(site, words):
+    """What `status` says, once it says these words."""
+    text = site.command("status", "--root", str(site.root))
+    return text if words in text else ""
 
 
 @pytest.mark.parametrize("at_once", [1, 3], ids=["one-by-one", "all-at-once"])
@@ -144,7 +151,8 @@ def planted(site):
 
 
 def test_a_run_that_is_due_while_one_is_busy_is_cancelled_and_leaves_it_alone(site):
-    site.start_worker(PREFECT_INTEGRATIONS_ALYX_BYTES_PER_SECOND="1000000")
+    # A minute's work: a worker looks for runs every 15 s, and the second one has to begin before the first one ends.
+    site.start_worker(PREFECT_INTEGRATIONS_ALYX_BYTES_PER_SECOND="200000")
     busy = site.trigger("mirror/nightly")
     until(lambda: site.bytes_sent() > 1_000_000, 90, "bytes")
     second = site.ended(site.trigger("mirror/nightly"), 60)
