@@ -5,20 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-import httpx
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter
-from prefect.client.schemas.sorting import FlowRunSort
-from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
-
-from flows.local_server import running_server
+from flows.under_way import under_way
 from tasks.alyx import AlyxClient
 from tasks.clients.owners import FREE
 from tasks.clients.partial import SUFFIX
-from tasks.clients.seams import Pace, bounded
 from tasks.clients.tree import Tree
 from tasks.disk import free_bytes
 from tasks.ledgers import read_ledger
@@ -30,18 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from prefect.client.schemas.objects import FlowRun
-
+    from flows.under_way import FlowRunSeen
     from tasks.ledger import Run
     from tasks.model import Failure, Json
     from tasks.settings import AlyxSettings
 
 #: Newest runs, failures and partials that are named before the rest is only counted.
-_MOST_RUNS, _MOST_FAILURES, _MOST_PARTIALS, _MOST_FLOW_RUNS = 5, 20, 10, 10
-#: How long Prefect's API may take: it is a help here, and no more.
-_PREFECT_SECONDS = 10.0
-_FLOWS = ["download", "mirror", "verify", "canary"]
-_UNDER_WAY = {"type": {"any_": ["RUNNING", "PENDING", "SCHEDULED", "PAUSED", "CANCELLING"]}}
+_MOST_RUNS, _MOST_FAILURES, _MOST_PARTIALS = 5, 20, 10
 
 
 class Waiting(NamedTuple):
@@ -58,14 +45,6 @@ class Unproven(NamedTuple):
     bytes: int
     size: int | None
     claimed: bool
-
-
-class FlowRunSeen(NamedTuple):
-    """A flow run that has not ended, as Prefect knows it."""
-
-    name: str
-    state: str
-    since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +76,7 @@ class Status:
                 "rests_until": _iso(until)
             }
         yield from ({"partial": one._asdict()} for one in self.partials)
-        yield from ({"flow_run": {**one._asdict(), "since": _iso(one.since)}} for one in self.flow_runs or ())
+        yield from ({"flow_run": one.row()} for one in self.flow_runs or ())
         counts = {state.value: self.counts.get(state, 0) for state in State}
         unproven = {"partials": len(self.partials), "partial_bytes": sum(one.bytes for one in self.partials)}
         yield {"status": {"root": str(self.root), **counts, **unproven, "free": self.free, "reserve": self.reserve}}
@@ -124,7 +103,9 @@ class Status:
             yield f"Prefect: {self.remark}"
         if self.flow_runs:
             yield "Under way in Prefect:"
-            yield from (f"  {one.state:12} {_clock(one.since)}  {one.name}" for one in self.flow_runs)
+        for one in self.flow_runs or ():
+            yield f"  {one.state:12} {_clock(one.since)}  {one.name}"
+            yield from (f"    waits for {wait.words()}" for wait in one.waits_for)
 
     def _failure_lines(self) -> Iterator[str]:
         if self.waiting:
@@ -168,7 +149,7 @@ def status(root: Path | None, settings: AlyxSettings, now: datetime | None = Non
         runs, counts = book.last_runs(_MOST_RUNS), book.counts()
         resting = book.resting((now or datetime.now(UTC)) - REST)
         waiting = [Waiting(one, one.last + REST if one.path in resting else None) for one in book.failed()]
-    flow_runs, remark = _flow_runs()
+    flow_runs, remark = under_way()
     free = free_bytes(place)
     return Status(
         place, runs, waiting, counts, _partials(Tree(place).partials), free, settings.reserve_bytes, flow_runs, remark
@@ -187,29 +168,6 @@ def _partials(folder: Path) -> list[Unproven]:
             continue
         found.append(Unproven(identity, done, int(size) if size.isdigit() else None, owner != FREE))
     return sorted(found, key=lambda one: (-one.bytes, one.identity))
-
-
-def _flow_runs() -> tuple[list[FlowRunSeen] | None, str]:
-    """What Prefect runs and waits to run, or why it does not say; no server is started."""
-    local = None if get_current_settings().api.url else running_server()
-    url = str(get_current_settings().api.url or (local.url if local else ""))
-    if not url:
-        return None, ""
-    try:
-        found = bounded(partial(_ask_prefect, url), Pace(), _PREFECT_SECONDS)
-    except (httpx.HTTPError, TimeoutError):
-        return None, "its API does not answer now; what stands here is from the ledger."
-    return [FlowRunSeen(one.name, one.state_name or "", one.start_time or one.expected_start_time) for one in found], ""
-
-
-def _ask_prefect(url: str) -> list[FlowRun]:
-    with temporary_settings(updates={PREFECT_API_URL: url}), get_client(sync_client=True) as client:
-        return client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=_FLOWS)),
-            flow_run_filter=FlowRunFilter.model_validate({"state": _UNDER_WAY}),
-            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-            limit=_MOST_FLOW_RUNS,
-        )
 
 
 def _run_row(run: Run) -> Json:

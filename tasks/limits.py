@@ -10,6 +10,7 @@ import re
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 from prefect.client.orchestration import get_client
@@ -25,6 +26,9 @@ from tasks.throttle import BEYOND
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
+
     from tasks.model import Transfer
 
 _log = logging.getLogger(__name__)
@@ -37,6 +41,8 @@ LEASE_SECONDS = 120
 _PATIENCE_SECONDS = 5
 #: A page of Prefect's API.
 _MOST_LIMITS = 200
+#: Events of a batch that waits for slots, and of its end; `wait` in their payloads says which belong together.
+WAITING, WAITED = "alyx.batch.waiting", "alyx.batch.waited"
 
 
 def alyx_limit(url: str) -> str:
@@ -71,14 +77,29 @@ def host_of(address: str) -> str:
     return urlsplit(address).netloc.rpartition("@")[2]
 
 
+def known_limits(client: SyncPrefectClient) -> dict[str, GlobalConcurrencyLimitResponse]:
+    """Return the limits that somebody made, by name."""
+    return {limit.name: limit for limit in client.read_global_concurrency_limits(limit=_MOST_LIMITS)}
+
+
 def existing(names: list[str]) -> list[str]:
     """Return those of the limits that somebody made; none where the server cannot say, as bytes do not wait for it."""
+    made = _looked_up()
+    return [name for name in names if name in made]
+
+
+def _full(names: list[str]) -> list[str]:
+    """Those of the limits that have no free slot now; all of them where one became free meanwhile."""
+    made = _looked_up()
+    return [name for name in names if name in made and made[name].active_slots >= made[name].limit] or names
+
+
+def _looked_up() -> dict[str, GlobalConcurrencyLimitResponse]:
     try:
         with get_client(sync_client=True) as client:
-            made = {limit.name for limit in client.read_global_concurrency_limits(limit=_MOST_LIMITS)}
+            return known_limits(client)
     except httpx.HTTPError:
-        return []
-    return [name for name in names if name in made]
+        return {}
 
 
 @contextmanager
@@ -132,11 +153,22 @@ def slots(names: list[str], pace: Pace, say: Callable[[str], None]) -> Iterator[
     names = existing(names)
     with ExitStack() as held:
         if names and not _acquired(held, names):
-            say(f"Waiting for a free slot of {', '.join(names)}: other batches hold them all.")
-            _tell(names)
-            while not _acquired(held, names):
-                pace.check()
+            with _waiting(_full(names), say):
+                while not _acquired(held, names):
+                    pace.check()
         yield
+
+
+@contextmanager
+def _waiting(names: list[str], say: Callable[[str], None]) -> Iterator[None]:
+    """Say what is waited for, and tell the event feed when it begins and ends: `prefect-alyx status` reads it there."""
+    say(f"Waiting for a free slot of {', '.join(names)}: other batches hold them all.")
+    wait = str(uuid4())
+    _tell(WAITING, names, wait)
+    try:
+        yield
+    finally:
+        _tell(WAITED, names, wait)
 
 
 def _acquired(held: ExitStack, names: list[str]) -> bool:
@@ -165,11 +197,11 @@ def _give_back(lease: AbstractContextManager[None]) -> None:
         lease.__exit__(None, None, None)
 
 
-def _tell(names: list[str]) -> None:
+def _tell(what: str, names: list[str], wait: str) -> None:
     emit_event(
-        "alyx.batch.waiting",
+        what,
         resource={"prefect.resource.id": f"alyx.limit.{names[0]}", "prefect.resource.name": names[0]},
-        payload={"limits": names},
+        payload={"limits": names, "wait": wait},
     )
 
 

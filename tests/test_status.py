@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Event
+from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-from prefect.states import Completed, Running, Scheduled
-from prefect.testing.utilities import prefect_test_harness
+from prefect.states import AwaitingConcurrencySlot, Completed, Running, Scheduled
 
 from flows.cli import cli
 from flows.status import status
@@ -22,9 +26,11 @@ from tasks.clients.seams import Disk, Pace
 from tasks.clients.tree import Tree
 from tasks.clients.verdicts import DownloadError
 from tasks.ledger import Ledger
+from tasks.limits import slots
 from tasks.model import Outcome, State, Summary
 from tasks.preparing import REST
 from tasks.settings import AlyxSettings
+from tests.site import until
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 AN_HOUR = timedelta(hours=1)
@@ -178,8 +184,17 @@ def test_a_prefect_api_that_does_not_answer_is_only_a_remark(root):
     assert "does not answer" in "\n".join(found.lines())
 
 
+@pytest.fixture
+def client(prefect_api):
+    """A real server; none of these flow runs stays under way on it."""
+    with temporary_settings(updates={PREFECT_API_URL: prefect_api}), get_client(sync_client=True) as client:
+        yield client
+        for run in client.read_flow_runs():
+            client.delete_flow_run(run.id)
+
+
 @pytest.mark.slow
-def test_what_prefect_runs_and_waits_to_run(root):
+def test_what_prefect_runs_and_waits_to_run(root, client):
     @flow(name="mirror")
     def mirror():
         """Stands in for ours."""
@@ -188,12 +203,72 @@ def test_what_prefect_runs_and_waits_to_run(root):
     def another():
         """Not ours."""
 
-    with prefect_test_harness():
-        with get_client(sync_client=True) as client:
-            client.create_flow_run(mirror, name="at work", state=Running())
-            client.create_flow_run(mirror, name="to come", state=Scheduled())
-            client.create_flow_run(mirror, name="done", state=Completed())
-            client.create_flow_run(another, name="not ours", state=Running())
-        found = status(root, SETTINGS, NOW)
+    client.create_flow_run(mirror, name="at work", state=Running())
+    client.create_flow_run(mirror, name="to come", state=Scheduled())
+    client.create_flow_run(mirror, name="done", state=Completed())
+    client.create_flow_run(another, name="not ours", state=Running())
+    found = status(root, SETTINGS, NOW)
     assert {(one.name, one.state) for one in found.flow_runs} == {("at work", "Running"), ("to come", "Scheduled")}
     assert "at work" in "\n".join(found.lines())
+
+
+def waits_of(root, name):
+    """What `status` says in JSON that a flow run waits for."""
+    done = CliRunner().invoke(cli, ["status", "--root", str(root), "--json"])
+    assert done.exit_code == 0, done.output
+    rows = [row["flow_run"] for row in map(json.loads, done.stdout.splitlines()) if "flow_run" in row]
+    return next((row["waits_for"] for row in rows if row["name"] == name), None)
+
+
+@pytest.mark.slow
+def test_which_limit_a_run_waits_for_that_others_hold(root, client):
+    full, free = f"alyx-repository-{uuid4()}", f"alyx-server-{uuid4()}"
+    for name in (full, free):
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=2))
+    client.increment_concurrency_slots([full], slots=2, mode="concurrency")  # somebody else's
+    pace, name, go_on, said = Pace(), f"waits {uuid4()}", Event(), []
+
+    @flow(name="mirror", flow_run_name=name)
+    def mirror():
+        """Does what a batch does at its begin."""
+        with slots([full, free], pace, said.append):
+            assert go_on.wait(60)
+
+    with ThreadPoolExecutor(1) as threads:
+        run = threads.submit(contextvars.copy_context().run, mirror)
+        try:
+            until(lambda: waits_of(root, name), 60, "a status that says what is waited for")
+            assert waits_of(root, name) == [{"what": full, "taken": 2, "slots": 2}]
+            assert f"    waits for {full}: 2 of 2 slots are taken" in text(root).splitlines()
+            client.release_concurrency_slots([full], slots=2, occupancy_seconds=1)
+            until(lambda: waits_of(root, name) == [], 60, "a status that says nothing of it any more")
+        finally:
+            pace.stop.set()
+            go_on.set()
+        run.result()
+    assert said == [f"Waiting for a free slot of {full}: other batches hold them all."]
+    assert waits_of(root, name) is None
+
+
+@pytest.mark.slow
+def test_what_a_run_waits_for_that_is_due_and_has_not_begun(root, client):
+    pool = f"pool-{uuid4()}"
+    client.create_work_pool(WorkPoolCreate(name=pool, type="process", concurrency_limit=1))
+    deployment = client.create_deployment(
+        client.create_flow(flow(name="mirror")(lambda: None)), f"of {pool}", work_pool_name=pool, concurrency_limit=1
+    )
+
+    def waits(state):
+        name = f"due {uuid4()}"
+        client.create_flow_run_from_deployment(deployment, name=name, state=state)
+        return waits_of(root, name)
+
+    late = Scheduled(name="Late")
+    assert waits(late) == [{"what": f"a worker: `prefect worker start --pool {pool}`", "taken": None, "slots": None}]
+    assert waits(AwaitingConcurrencySlot()) == [{"what": f"deployment of {pool}", "taken": 0, "slots": 1}]
+    client.send_worker_heartbeat(pool, "a worker")
+    assert waits(late) == []
+    client.create_flow_run_from_deployment(deployment, state=Running())
+    assert waits(late) == [{"what": f"work pool {pool}", "taken": 1, "slots": 1}]
+    client.update_work_pool(pool, WorkPoolUpdate(is_paused=True))
+    assert waits(late)[0]["what"] == f"work pool {pool}, which is paused"
