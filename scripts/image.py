@@ -3,11 +3,13 @@
 The steps see this machine's own file system through an overlay, so that RUN, COPY, USER and WORKDIR are the real thing,
 and everything they write goes to the folder. Two things differ from an image: what FROM names is not fetched (a fresh
 environment of this machine's Python stands for it), and the kernel's limits of a container are not there. After the
-steps, each line of standard input is run as the image's user, in a network of its own. Needs root.
+steps, each line of standard input is run as the image's user, in a network of its own, and with nothing to write but
+the volumes. Needs root.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -61,6 +63,10 @@ class Image:
         self._run(f"ip link set lo up; exec setpriv --reuid={self.user} --regid={self.user} --init-groups "
                   f"sh -ec {shlex.quote(command)}", "--net")  # fmt: skip
 
+    def seal(self) -> None:
+        """Make all but the volumes read-only, as compose.yaml starts the containers."""
+        subprocess.run(["mount", "-o", "remount,bind,ro", self.root], check=True)
+
     def _from(self, _: str) -> None:
         """The environment stands for it."""
 
@@ -90,6 +96,12 @@ class Image:
     def _user(self, rest: str) -> None:
         self.user = rest
 
+    def _volume(self, rest: str) -> None:
+        """A place that stays writable when the rest of a container is read-only."""
+        for path in json.loads(rest):
+            place = f"{self.root}{path}"
+            subprocess.run(["mount", "--bind", place, place], check=True)
+
     def _cmd(self, rest: str) -> None:
         """What a container runs, unless it is told otherwise."""
 
@@ -109,6 +121,7 @@ def main() -> None:
         subprocess.run(["mount", "--rbind", f"/{name}", root / name], check=True)
     image = Image(root, Path(checkout), {"LAB_UID": uid, "LAB_GID": gid})
     image.build((Path(checkout) / "deployments" / "Dockerfile").read_text())
+    image.seal()
     for line in sys.stdin:
         print(f"$ {line}", end="", flush=True)
         image.run(line)

@@ -18,6 +18,7 @@ CHECKOUT = Path(__file__).parents[1]
 DEPLOYMENTS = CHECKOUT / "deployments"
 SERVICES = yaml.safe_load((DEPLOYMENTS / "compose.yaml").read_text())["services"]
 UID, GID = 4242, 4343
+PAGE = ("python", "-c", "import urllib.request as u; print(u.urlopen('http://localhost:4200/').read().decode()[:15])")
 
 
 def may_mount():
@@ -53,18 +54,23 @@ def provisioning():
 
 
 def as_composed():
-    """All containers but the database, one after the other: each waits for what compose lets it wait for."""
+    """All containers but the database, one after the other: each waits for what compose lets it wait for.
+
+    What a shell starts in the background ignores SIGINT, and a container does not.
+    """
     return "; ".join(
         [
             "export PREFECT_API_URL=http://localhost:4200/api",
             f"env -u PREFECT_API_URL {shlex.join(SERVICES['server']['command'])} >/tmp/server.log 2>&1 & server=$!",
             healthy("server"),
+            shlex.join(PAGE),
             f"{provisioning()} | tail -1",
             f"{provisioning()} | tail -1",
-            f"{worker()} >/tmp/worker.log 2>&1 & worker=$!",
+            f"env --default-signal=INT {worker()} >/tmp/worker.log 2>&1 & worker=$!",
             healthy("worker"),
             "touch /tmp/from-the-worker; stat -c 'owner %u:%g' /tmp/from-the-worker",
-            "kill -INT $worker; wait $worker || true; kill $server; wait $server || true; echo ended",
+            "touch /var/tmp/x 2>/dev/null && echo writable || echo read-only",
+            "kill $worker; wait $worker || true; kill $server; wait $server || true; echo ended",
         ]
     )
 
@@ -77,5 +83,6 @@ def test_the_image_is_built_and_its_containers_start_in_order(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     said = done.stdout.splitlines()
     last = said[next(number for number, line in enumerate(said) if line.startswith("$ ")) + 1 :]
-    assert re.fullmatch(r"\d+ made or altered", last[0]), last
-    assert last[1:] == ["Nothing to change: the server has all of it", f"owner {UID}:{GID}", "ended"]
+    assert last[0] == "<!DOCTYPE html>"
+    assert re.fullmatch(r"\d+ made or altered", last[1]), last
+    assert last[2:] == ["Nothing to change: the server has all of it", f"owner {UID}:{GID}", "read-only", "ended"]
