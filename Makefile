@@ -1,14 +1,16 @@
 # Everything sets itself up: the only needs are Python 3.11+ (with venv) and make.
 PYTHON ?= python3
 VENV := .venv
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
+UV := $(BIN)/uv
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs audit lock test test-slow pictures check format bench faults fuzz mutants fleet simulate clean
+.PHONY: help setup demo docs audit lock test test-slow test-lowest pictures check format bench faults fuzz mutants fleet simulate clean
 
 help: ## Say what each target does
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make the project's own environment (.venv); done once, and again when pyproject.toml changes
 
@@ -30,6 +32,14 @@ test-slow: $(READY) ## Run the long tests: Prefect servers and workers, official
 	@sh scripts/packages.sh
 	@$(BIN)/python -m pytest -q -m slow
 
+test-lowest: $(LOWEST)/.ready ## Run the tests with the lowest versions that pyproject.toml promises
+	@$(LOWEST)/bin/python -m pytest -q -m "not slow" --numprocesses auto --maxprocesses 4 --dist worksteal
+
+$(LOWEST)/.ready: pyproject.toml | $(UV)
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	@$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[test]'
+	@touch $@
+
 pictures: $(READY) ## Take the pictures of Prefect's pages in docs/pictures anew
 	@sh scripts/packages.sh
 	@PICTURES=docs/pictures $(BIN)/python -m pytest -q -m slow tests/test_pages.py
@@ -37,10 +47,13 @@ pictures: $(READY) ## Take the pictures of Prefect's pages in docs/pictures anew
 audit: $(READY) ## Compare what is installed with PyPA's advisories, where ADVISORIES names a copy of them
 	@$(BIN)/python scripts/audit.py
 
-lock: ## Make deployments/requirements.lock anew, for the image (needs uv)
+$(UV): | $(READY)
+	@$(BIN)/python -m pip install --quiet uv
+
+lock: $(UV) ## Make deployments/requirements.lock anew, for the image
 	@printf '# Every package of the image, with the hashes of its files; `make lock` makes it anew (Linux, Python 3.12).\n' \
 	  > deployments/requirements.lock
-	@printf 'asyncpg>=0.29\npsycopg[binary]>=3.2\nsetuptools>=77\n' | uv pip compile --quiet pyproject.toml - \
+	@printf 'asyncpg>=0.29\npsycopg[binary]>=3.2\nsetuptools>=77\n' | $(UV) pip compile --quiet pyproject.toml - \
 	  --extra tables --generate-hashes --python-version 3.12 --python-platform x86_64-unknown-linux-gnu \
 	  --no-emit-index-url --no-header --no-annotate >> deployments/requirements.lock
 
@@ -77,4 +90,4 @@ simulate: $(READY) ## A fleet without the bytes: FILES=200000 PLACES=20 WORKERS=
 	@$(BIN)/python -u -m tests.simulation --files $(or $(FILES),200000) --places $(or $(PLACES),20) --workers $(or $(WORKERS),4)
 
 clean: ## Remove the environment and what tools left behind
-	@rm -rf $(VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(LOWEST) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -62,7 +62,7 @@ def survives(file: str, old: str, new: str) -> bool:
     """Whether all tests pass with this slip in a file."""
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "project"
-        shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__"))
+        shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__"))
         target = copy / CLIENTS / file
         text = target.read_text()
         if old not in text:
