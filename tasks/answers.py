@@ -47,6 +47,7 @@ class Standing:
         refusals: How often a source could not give a file, and why at last, by protocol and repository.
         remarks: What is to be known of the repositories (`Switchboard.remarks`).
         notes: What services have done (`Run.notes`).
+        waited_for: Limits that batches wait for, since others hold their slots.
         summary: Its numbers, once it has ended.
     """
 
@@ -57,6 +58,7 @@ class Standing:
     refusals: Mapping[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     notes: Sequence[str] = ()
+    waited_for: Sequence[str] = ()
     summary: Summary | None = None
 
     @property
@@ -78,12 +80,12 @@ class Standing:
 def answers(standing: Standing) -> list[str]:
     """The four answers, as lines of Markdown."""
     questions = {
-        "How much is left?": [left(standing)],
+        "How much is left?": [left(standing), *_waiting(standing)],
         "Which source is bad?": list(_bad(standing)),
         "What failed, and why?": list(_failed(standing)),
         "What will be tried next?": list(_next(standing)),
     }
-    return [line for title, lines in questions.items() for line in ("", f"## {title}", "", *lines)]
+    return [line for title, lines in questions.items() for line in ("", f"#### {title}", "", *lines)]
 
 
 def left(standing: Standing) -> str:
@@ -98,6 +100,13 @@ def left(standing: Standing) -> str:
         return f"{words}; {human_bytes(total - done)} are left."
     speed = f"{human_bytes(standing.throughput.now())}/s"
     return f"{words}; {human_bytes(total - done)} are left: {duration(seconds)} at {speed}."
+
+
+def _waiting(standing: Standing) -> Iterator[str]:
+    """What keeps batches from going on, though nothing is wrong."""
+    if standing.waited_for and not standing.summary:
+        names = ", ".join(map(escape, standing.waited_for))
+        yield from ("", f"- Batches wait for a free slot of **{names}**: others hold them all.")
 
 
 def _missing(standing: Standing, summary: Summary) -> str:

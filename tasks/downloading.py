@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     Carry = Callable[[Transfer], Arrival]
 
 P = ParamSpec("P")
-
 _DAY_SECONDS = 24 * 3600
 
 
@@ -69,6 +68,7 @@ class Run:
         mismatched: What came as other bytes than Alyx registers, for whoever tells Alyx.
         tally: What became of the transfers in this process.
         deliveries: What services are moving.
+        waited_for: Limits whose slots others hold, once for each batch that waits for one.
     """
 
     id: str
@@ -82,6 +82,7 @@ class Run:
     users: int = 0
     tally: Tally = field(default_factory=Tally)
     deliveries: list[Delivery] = field(default_factory=list)
+    waited_for: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, id: str, root: Path, records: Mapping[str, Json], settings: AlyxSettings, pace: Pace) -> Run:  # noqa: A002
@@ -101,8 +102,7 @@ class Run:
             allow_hosts=settings.allow_hosts,
             connections=settings.connections,
         )
-        switchboard = Switchboard(records, options, pace)
-        run = cls(id, tree, open_ledger(root), switchboard, pace, settings.connections)
+        run = cls(id, tree, open_ledger(root), Switchboard(records, options, pace), pace, settings.connections)
         run.prune(settings.partial_days * _DAY_SECONDS)
         return run
 
@@ -293,7 +293,7 @@ def _worked_through(run: Run, transfers: Sequence[Transfer], carrying: Callable[
     settled = {outcome.path: outcome for outcome in before if outcome.state in _SETTLED}
     left = [transfer for transfer in transfers if transfer.path not in settled]
     carry, log = carrying(run, [transfer.path for transfer in left]), get_run_logger()
-    with slots(limits_of(left), run.pace, log.info):
+    with slots(limits_of(left), run.pace, log.info, run.waited_for):
         moved = Summary.of(download(run, left, carry))
     summary = Summary.of(settled.values()) + moved.lasting(time.monotonic() - begin)
     log.info(summary.line())

@@ -144,8 +144,16 @@ class _Share:
 
 
 @contextmanager
-def slots(names: list[str], pace: Pace, say: Callable[[str], None]) -> Iterator[None]:
+def slots(
+    names: list[str], pace: Pace, say: Callable[[str], None], waited_for: list[str] | None = None
+) -> Iterator[None]:
     """Hold one slot of each of these limits, where they exist; say when it has to be waited for.
+
+    Args:
+        names: The limits.
+        pace: Ends the wait.
+        say: Told once, when there is no free slot.
+        waited_for: Holds the names of those that have none, for as long as that is so.
 
     Raises:
         DownloadError: `stopped`, while it waits.
@@ -153,21 +161,24 @@ def slots(names: list[str], pace: Pace, say: Callable[[str], None]) -> Iterator[
     names = existing(names)
     with ExitStack() as held:
         if names and not _acquired(held, names):
-            with _waiting(_full(names), say):
+            with _waiting(_full(names), say, [] if waited_for is None else waited_for):
                 while not _acquired(held, names):
                     pace.check()
         yield
 
 
 @contextmanager
-def _waiting(names: list[str], say: Callable[[str], None]) -> Iterator[None]:
+def _waiting(names: list[str], say: Callable[[str], None], waited_for: list[str]) -> Iterator[None]:
     """Say what is waited for, and tell the event feed when it begins and ends: `prefect-alyx status` reads it there."""
     say(f"Waiting for a free slot of {', '.join(names)}: other batches hold them all.")
     wait = str(uuid4())
+    waited_for.extend(names)
     _tell(WAITING, names, wait)
     try:
         yield
     finally:
+        for name in names:
+            waited_for.remove(name)
         _tell(WAITED, names, wait)
 
 

@@ -68,7 +68,8 @@ class Progress:
         done, board = self.run.bytes_done(), self.run.switchboard
         self.throughput.note(self._clock() - self._begun, done)
         refusals, remarks, notes = dict(board.refusals), board.remarks(), self.run.notes()
-        return Standing(self.plan, self.run.tally, done, self.throughput, refusals, remarks, notes)
+        waited_for = sorted(set(self.run.waited_for))
+        return Standing(self.plan, self.run.tally, done, self.throughput, refusals, remarks, notes, waited_for)
 
     def show(self) -> Standing:
         """Take a sample, now and then show how far it is, and return it; the percentage never moves backwards."""

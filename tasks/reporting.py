@@ -99,20 +99,20 @@ def failure_table(failures: Sequence[Outcome]) -> list[dict[str, str | int]]:
 
 
 def markdown(standing: Standing, summary: Summary, outcomes: Iterable[Outcome] = (), alyx: str = "") -> str:
-    """The summary as Markdown; see :func:`report`."""
+    """The summary as Markdown, below the line of numbers that describes it; see :func:`report`."""
     plan = standing.plan
-    lines = [f"# {headline(summary)}", "", f"`{summary.line()}`", *answers(standing)]
+    lines = [f"### {headline(summary)}", *answers(standing)]
     if standing.tally.given:
         svg = picture(standing.throughput.samples, standing.tally.given)
-        lines += ["", "## Which source gave what?", "", as_markdown(svg, "throughput, and what each source gave")]
+        lines += ["", "#### Which source gave what?", "", as_markdown(svg, "throughput, and what each source gave")]
     if standing.notes:
         lines += [
             "",
-            "## What did Globus do?",
+            "#### What did Globus do?",
             "",
             *(f"- {_with_link(note)}" for note in standing.notes[:_MOST_FOLDERS]),
         ]
-    lines += ["", "## Where is it?", "", f"Below {escape(plan.root)}"]
+    lines += ["", "#### Where is it?", "", f"Below {escape(plan.root)}"]
     lines += [*_folders(outcomes, alyx)]
     lines += ["", f"Catalogue: {escape(plan.catalogue)}"] if plan.catalogue else []
     return "\n".join(lines)

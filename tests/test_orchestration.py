@@ -113,11 +113,20 @@ def test_a_run_says_what_it_waits_for(site):
 
     until(said, 90, "a line that says what is waited for")
     assert site.state(run) == "RUNNING"
+    until(lambda: f"wait for a free slot of **{LIMIT}**".replace("_", "\\_") in shown(site, run), 30, "the run's page")
     assert f"waits for {LIMIT}: 2 of 2 slots are taken" in until(lambda: told(site, "waits for"), 30, "the status")
     site.post("v2/concurrency_limits/decrement", **held)
     assert site.ended(run)["state_name"] == "Partial"
     site.assert_mirrored()
     assert site.slots_held(LIMIT) == 0
+
+
+def shown(site, run):
+    """What the progress artifact of a run says now."""
+    found = site.post(
+        "artifacts/filter", artifacts={"key": {"any_": ["alyx-progress"]}}, flow_runs={"id": {"any_": [run]}}
+    )
+    return found[0]["description"] if found else ""
 
 
 def told(site, words):

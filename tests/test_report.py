@@ -51,7 +51,7 @@ def over(*outcomes, stopped=""):
 def answer(about, question):
     """What stands below one of the questions."""
     text = "\n".join(answers(about))
-    return text.partition(f"## {question}\n\n")[2].partition("\n\n## ")[0]
+    return text.partition(f"#### {question}\n\n")[2].partition("\n\n#### ")[0]
 
 
 # --- how fast -----------------------------------------------------------------------------------------
@@ -62,6 +62,13 @@ def grown(*pairs):
     for seconds, done in pairs:
         made.note(seconds, done)
     return made
+
+
+def test_a_run_that_waits_says_for_what_until_it_ends():
+    names = ["alyx-repository-a_lab", "alyx-server-b"]
+    words = "\n".join(answers(standing(waited_for=names)))
+    assert "Batches wait for a free slot of **alyx-repository-a\\_lab, alyx-server-b**" in words
+    assert "Batches wait" not in "\n".join(answers(standing()))
 
 
 def test_the_rate_is_that_of_the_last_half_minute():

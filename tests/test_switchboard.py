@@ -87,7 +87,7 @@ def test_the_report_says_so_and_which_catalogue_served(board: Switchboard) -> No
     )
     standing = Standing(plan, Tally(), refusals=board.refusals, remarks=board.remarks())
     text = markdown(standing, Summary())
-    assert "## Which source is bad?\n\n- **aws\\_lab \\(aws\\) failed 3 times" in text
+    assert "#### Which source is bad?\n\n- **aws\\_lab \\(aws\\) failed 3 times" in text
     assert "- aws\\_lab \\(aws\\) gave 0 files and could not give 3; the last time: " in text
     assert "Catalogue: REST of https\\://alyx" in text
     assert "None that is closed or keeps failing." in markdown(Standing(plan, Tally()), Summary())
