@@ -10,6 +10,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
 #: Where Debian puts what `apt-get install postgresql` brings.
 _DEBIAN = Path("/usr/lib/postgresql")
 
@@ -22,19 +25,29 @@ def binaries():
 
 
 class Server:
-    """A database server on loopback.
+    """A database server.
 
     Attributes:
-        port: Where it listens.
+        host: The address that it listens at.
+        port: And the port.
         control: The beginning of every `pg_ctl` command.
     """
 
-    def __init__(self, port, control, **quiet):
-        self.port, self.control, self.quiet = port, control, quiet
+    def __init__(self, host, port, control, **quiet):
+        self.host, self.port, self.control, self.quiet = host, port, control, quiet
 
     def url(self, driver="postgresql", name="postgres"):
         """Address of a database, for a driver."""
-        return f"{driver}://prefect@127.0.0.1:{self.port}/{name}"
+        return f"{driver}://prefect@{self.host}:{self.port}/{name}"
+
+    def query(self, statement, name="postgres"):
+        """Execute a statement in a database, and return the first value that it gives, if any."""
+        engine = sa.create_engine(
+            self.url("postgresql+psycopg", name), isolation_level="AUTOCOMMIT", poolclass=NullPool
+        )
+        with contextlib.closing(engine.connect()) as connection:
+            result = connection.execute(sa.text(statement))
+            return result.scalar() if result.returns_rows else None
 
     def start(self):
         subprocess.run([*self.control, "start"], check=True, **self.quiet)
@@ -45,8 +58,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def running():
-    """Start a database server in a folder of its own, on a free port of loopback."""
+def running(host="127.0.0.1"):
+    """Start a database server in a folder of its own, on a free port; the network around its address may use it."""
     who = {"user": "postgres"} if os.geteuid() == 0 else {}  # it refuses to run as root
     port, tools = _free_port(), binaries()
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as data:
@@ -56,8 +69,9 @@ def running():
         subprocess.run(
             [tools / "initdb", "-D", data, "-U", "prefect", "-A", "trust", "-E", "UTF8"], check=True, **quiet
         )
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-        server = Server(port, [tools / "pg_ctl", "-D", data, "-w", "-o", options], **quiet)
+        (Path(data) / "pg_hba.conf").write_text(f"host all all {host}/24 trust\n")
+        options = f"-p {port} -c listen_addresses={host} -c unix_socket_directories= -c fsync=off"
+        server = Server(host, port, [tools / "pg_ctl", "-D", data, "-w", "-o", options], **quiet)
         server.start()
         try:
             yield server

@@ -45,11 +45,18 @@ def until(test, seconds, what):
 
 
 class Site:
-    """A lab, a Prefect server and its workers, as a site has them."""
+    """A lab, a Prefect server and its workers, as a site has them.
 
-    def __init__(self, lab, folder, database=""):
-        self.lab, self.folder, self.database = lab, folder, database
-        self.api = f"http://127.0.0.1:{_free_port()}/api"
+    Args:
+        lab: The lab.
+        folder: Where root and logs lie.
+        database: URL of the Prefect server's database; by default a file.
+        host: This machine's address that the Prefect server listens at.
+    """
+
+    def __init__(self, lab, folder, database="", host="127.0.0.1"):
+        self.lab, self.folder, self.database, self.host = lab, folder, database, host
+        self.api = f"http://{host}:{_free_port()}/api"
         self.root = folder / "root"
         self.processes = []
         self.http = requests.Session()
@@ -68,18 +75,18 @@ class Site:
             **more,
         }
 
-    def start(self, *command, log, **more):
-        output = (self.folder / f"{log}.log").open("ab")
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command], env=self.environment(**more), stdout=output, stderr=output, cwd=CHECKOUT
-        )
+    def start(self, *command, log, machine=None, **more):
+        """Start a module's command, here or on a machine of its own."""
+        words = [*(machine.entering if machine else []), sys.executable, "-m", *command]
+        with (self.folder / f"{log}.log").open("ab") as output:
+            process = subprocess.Popen(words, env=self.environment(**more), stdout=output, stderr=output, cwd=CHECKOUT)
         self.processes.append(process)
         return process
 
-    def start_server(self):
+    def start_server(self, **more):
         port = self.api.split(":")[2].removesuffix("/api")
-        more = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database} if self.database else {}
-        command = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
+        more |= {"PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database} if self.database else {}
+        command = ("prefect", "server", "start", "--host", self.host, "--port", port)
         server = self.start(*command, log="server", **_TUNED, **more)
         until(self.is_up, 120, "the server's health")
         return server

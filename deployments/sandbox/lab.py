@@ -33,7 +33,7 @@ ACCESS_KEY, SECRET_KEY = "SANDBOXACCESSKEY0001", "sandbox/secret/access/key/of/n
 
 
 class Lab:
-    """Alyx, two file servers and S3 with the data of two labs, each on a free port of 127.0.0.1.
+    """Alyx, two file servers and S3 with the data of two labs, each on a free port.
 
     Everything lies in one directory and is gone at the end, unless the directory was given.
 
@@ -43,6 +43,7 @@ class Lab:
         files: How many small datasets to add, in sessions of at most 500.
         file_bytes: Size of each of those.
         wrap: Puts something around each server's application, given its name; so faults get in.
+        host: This machine's address that the servers listen at.
 
     Attributes:
         urls: Address of each server by name: alyx, http, members (with a login), s3, control, and what else
@@ -64,10 +65,12 @@ class Lab:
         files: int = 0,
         file_bytes: int = 2_000,
         wrap: Wrap | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self._temporary = None if root else tempfile.TemporaryDirectory(prefix="sandbox-")
         self.root = root or Path(self._temporary.name if self._temporary else "")
         self._wrap: Wrap = wrap or (lambda _name, app: app)
+        self._host = host
         self._first = build(seed, files, file_bytes)
         self.world = self._first.copy()
         self.stores = Stores(self.root / "servers")
@@ -103,7 +106,7 @@ class Lab:
 
     def serve(self, name: str, app: ASGIApp) -> Served:
         """Serve one more application; its requests are kept under its name, and it stops with the lab."""
-        served = Served(Journalled(self._wrap(name, app), name, self.requests))
+        served = Served(Journalled(self._wrap(name, app), name, self.requests), self._host)
         self.servers[name], self.urls[name] = served, served.url
         served.start()
         return served
@@ -149,7 +152,7 @@ class Lab:
             "ALYX_PASSWORD": PASSWORD,
             "AWS_ENDPOINT_URL_S3": self.urls["s3"],
             "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": "127.0.0.1,localhost",
+            "NO_PROXY": ",".join(dict.fromkeys(("127.0.0.1", "localhost", self._host))),
         }
 
     def _write_one_files(self, home: Path, data_server: str) -> None:

@@ -1,4 +1,4 @@
-"""One application on one loopback port, in a thread of its own."""
+"""One application on one port of its own, in a thread of its own; on loopback, unless another address is given."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Served:
     it in between; a request that comes before the server is up waits in the socket's queue.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._socket = _listen(0)
+    def __init__(self, app: ASGIApp, host: str = "127.0.0.1") -> None:
+        self._app, self._host = app, host
+        self._socket = _listen(host, 0)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self.port: int = self._socket.getsockname()[1]
@@ -42,14 +42,14 @@ class Served:
     @property
     def url(self) -> str:
         """Return the address, without a slash at its end."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     def start(self) -> None:
         """Serve until `stop`; nothing happens where it already does."""
         if self._thread:
             return
         if self._socket.fileno() < 0:
-            self._socket = _listen(self.port)
+            self._socket = _listen(self._host, self.port)
         config = uvicorn.Config(
             self._app,
             lifespan="off",
@@ -86,11 +86,11 @@ class Served:
         asyncio.run(server.serve(sockets=[self._socket]))
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that already accepts connections into its queue."""
     # asyncio turns Nagle's delay (40 ms an answer) off only for sockets that name their protocol.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    listener.bind((host, port))
     listener.listen(_BACKLOG)
     return listener

@@ -42,6 +42,12 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _LONGEST_LINE = 8190  # Apache's own limit, which is what stands before a real Alyx
 
 
+def _here(scope: Scope) -> bytes:
+    """The address that a request has come to."""
+    host, _port = scope["server"]
+    return str(host).encode()
+
+
 class Alyx:
     """The state behind the API, changeable while it runs.
 
@@ -75,7 +81,7 @@ class Alyx:
         app: ASGIApp = self._routes
         if len(scope["raw_path"]) + len(scope["query_string"]) > _LONGEST_LINE:
             app = error_page(414, "Request-URI Too Long")
-        elif dict(scope["headers"]).get(b"host", b"").partition(b":")[0] not in _HOSTS:
+        elif dict(scope["headers"]).get(b"host", b"").partition(b":")[0] not in (*_HOSTS, _here(scope)):
             app = error_page(400, "Bad Request (400)")
         await app(scope, receive, send)
 
