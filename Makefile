@@ -7,7 +7,7 @@ UV := $(BIN)/uv
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs audit lock test test-slow test-lowest pictures check format bench faults fuzz mutants fleet simulate clean
+.PHONY: help setup demo docs audit lock test test-slow test-lowest pictures check format bench faults fuzz mutants fleet simulate memory clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -88,6 +88,10 @@ fleet: $(READY) ## Let several workers move 100,000 files, and kill one of them 
 simulate: $(READY) ## A fleet without the bytes: FILES=200000 PLACES=20 WORKERS=4; workers die, the server restarts
 	@sh scripts/packages.sh
 	@$(BIN)/python -u -m tests.simulation --files $(or $(FILES),200000) --places $(or $(PLACES),20) --workers $(or $(WORKERS),4)
+
+memory: $(READY) ## What planner and flow take, and cost Prefect, at 10,000, 100,000 and a million files (FILES="...")
+	@sh scripts/packages.sh
+	@$(BIN)/python -u -m tests.simulation.memory $(or $(FILES),10000 100000 1000000)
 
 clean: ## Remove the environment and what tools left behind
 	@rm -rf $(VENV) $(LOWEST) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
