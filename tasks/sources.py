@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tasks.clients import PROC_PRECEDENCE, protocol_name
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from tasks.model import Dataset, FileRecord, Json
+
+    #: Of each file record of a dataset: its repository, whether it exists, whether it names kachery.
+    Shape = tuple[tuple[str, bool | None, bool], ...]
 
 AWS, HTTP, GLOBUS, KACHERY = PROC_PRECEDENCE
 
@@ -53,16 +56,17 @@ class Address(Protocol):
     ) -> str: ...
 
 
-class _Try(NamedTuple):
-    """One conceivable way to a dataset, and what speaks against it."""
+class _Way(NamedTuple):
+    """One conceivable way to a dataset, and what speaks against it.
+
+    Attributes:
+        record: Which of the dataset's file records names it; None for kachery by digest alone.
+    """
 
     objection: str
     protocol: str = ""
-    record: FileRecord | None = None
-
-    @property
-    def repository(self) -> str:
-        return self.record.repository if self.record else ANYWHERE
+    repository: str = ANYWHERE
+    record: int | None = None
 
 
 def protocols(repository: Json) -> tuple[str, ...]:
@@ -124,54 +128,47 @@ class Router:
         """
         found: dict[Source, None] = {}
         refused: dict[str, list[str]] = defaultdict(list)
-        for attempt in self._tries(dataset):
-            objection = attempt.objection
+        for way in self._ways(*_shape(dataset)):
+            objection = way.objection
             if not objection:
                 try:
-                    found[self._source(attempt, dataset)] = None
+                    found[self._source(way, dataset)] = None
                 except DownloadError as refusal:
                     if refusal.verdict is Verdict.STOP_RUN:
                         raise
                     objection = refusal.reason
             if objection:
-                refused[objection].append(attempt.repository)
+                refused[objection].append(way.repository)
         if not found:
             raise error("no-source", self._why(refused))
-        return tuple(sorted(found, key=lambda source: self.precedence.index(source.protocol)))
+        return tuple(found)
 
-    def _source(self, attempt: _Try, dataset: Dataset) -> Source:
-        repository = self.repositories[attempt.repository] if attempt.record else None
-        address = self.address(attempt.protocol, repository, attempt.record, dataset)
-        return Source(attempt.protocol, attempt.repository, address)
-
-    def _tries(self, dataset: Dataset) -> Iterator[_Try]:
-        kachery = False
-        for record in sorted(dataset.records, key=self._rank):
-            for attempt in self._record_tries(record):
-                kachery = kachery or attempt.protocol == KACHERY
-                yield attempt
-        if len(dataset.digest) == _SHA1 and not kachery:
-            yield _Try(self._objections[KACHERY], KACHERY)
-
-    def _record_tries(self, record: FileRecord) -> Iterator[_Try]:
-        kachery = record.json is not None and names_kachery(record.json)
-        for objection, protocol in self._ways(record.repository, record.exists, kachery):
-            yield _Try(objection, protocol, record)
+    def _source(self, way: _Way, dataset: Dataset) -> Source:
+        record = None if way.record is None else dataset.records[way.record]
+        repository = self.repositories[way.repository] if record else None
+        return Source(way.protocol, way.repository, self.address(way.protocol, repository, record, dataset))
 
     @cached_property
-    def _ways(self) -> Callable[[str, bool | None, bool], tuple[tuple[str, str], ...]]:
-        return cache(self._find_ways)  # the same few for all files of a repository
+    def _ways(self) -> Callable[[Shape, bool], tuple[_Way, ...]]:
+        return lru_cache(maxsize=4096)(self._find_ways)  # most datasets of a lab lie at the same repositories
 
-    def _find_ways(self, name: str, exists: bool | None, kachery: bool) -> tuple[tuple[str, str], ...]:
-        """Objection and protocol of each way to a file of a repository."""
+    def _find_ways(self, shape: Shape, by_digest: bool) -> tuple[_Way, ...]:
+        """Find all ways to a dataset of this shape: refused ones, then the others, best first."""
+        ranked = sorted(range(len(shape)), key=lambda number: self._rank(*shape[number]))
+        ways = [way for number in ranked for way in self._ways_of(number, *shape[number])]
+        if by_digest and all(way.protocol != KACHERY for way in ways):
+            ways.append(_Way(self._objections[KACHERY], KACHERY))
+        return tuple(sorted(ways, key=lambda way: -1 if way.objection else self.precedence.index(way.protocol)))
+
+    def _ways_of(self, number: int, name: str, exists: bool | None, kachery: bool) -> list[_Way]:
         offered = (*self._offers.get(name, ()), *([KACHERY] if kachery else []))
         refusal = self._refusal(name, exists) or ("" if offered else _NO_WAY)
         if refusal:
-            return ((refusal, ""),)
-        return tuple((self._objections[protocol], protocol) for protocol in dict.fromkeys(offered))
+            return [_Way(refusal, "", name, number)]
+        return [_Way(self._objections[protocol], protocol, name, number) for protocol in dict.fromkeys(offered)]
 
-    def _rank(self, record: FileRecord) -> tuple[bool, bool, str]:
-        return record.exists is not True, record.repository in self._personal, record.repository
+    def _rank(self, name: str, exists: bool | None, _kachery: bool) -> tuple[bool, bool, str]:
+        return exists is not True, name in self._personal, name
 
     def _refusal(self, name: str, exists: bool | None) -> str:
         """Return why a file record is none to ask, "" for a good one."""
@@ -219,6 +216,15 @@ class Router:
 
     def _place(self, repository: str) -> str:
         return f"the personal endpoint {repository}" if repository in self._personal else repository
+
+
+def _shape(dataset: Dataset) -> tuple[Shape, bool]:
+    """Return what the ways to a dataset follow from, and whether its digest is one that kachery knows."""
+    shape = [
+        (record.repository, record.exists, record.json is not None and names_kachery(record.json))
+        for record in dataset.records
+    ]
+    return tuple(shape), len(dataset.digest) == _SHA1
 
 
 def _object(value: object) -> Json:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.clients.owners import owner
+from tasks.clients.owners import LEASE_SECONDS, owner
 from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.leases import SILENCE, Lease, leased
 from tasks.ledger import Ledger
@@ -74,6 +74,14 @@ def test_one_that_works_renews_and_keeps_it(ledger, pace):
         pace.wait(30)
         assert lease.renew()
         assert not ledger.lease("plan", ELSEWHERE, SILENCE)
+
+
+def test_who_takes_over_the_plan_of_a_silent_machine_takes_over_its_partials_too(ledger, pace):
+    Lease(ledger, "plan", pace).take(print)
+    pace.wait(59)  # just before it would have renewed
+    died = pace.monotonic()
+    Lease(ledger, "plan", pace, ELSEWHERE).take(print)
+    assert pace.monotonic() - died > LEASE_SECONDS
 
 
 def test_one_that_was_suspended_learns_that_another_took_over(ledger, pace):

@@ -11,12 +11,14 @@ from uuid import UUID
 from tasks.clients.verdicts import error
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+#: What percent-encoding leaves as it is.
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
 #: Control characters, a separator of Windows, and halves of characters, which no server has in a name.
 _UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 
 def _uuid(dataset_id: str) -> str:
-    return str(UUID(dataset_id))
+    return dataset_id.lower() if _UUID.fullmatch(dataset_id) else str(UUID(dataset_id))
 
 
 def with_uuid(name: str, dataset_id: str | None) -> str:
@@ -64,6 +66,8 @@ def encode(path: str) -> str:
     Raises:
         DownloadError: `not-addressable`: it holds half a character, which JSON can and no server does.
     """
+    if _PLAIN.fullmatch(path):  # most are, and there are many
+        return path
     try:
         return quote(path, safe="/~")
     except UnicodeEncodeError:

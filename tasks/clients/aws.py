@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -69,12 +69,8 @@ class AwsClient(StreamingClient):
         Raises:
             DownloadError: `bad-path`, or `not-addressable` for a repository without a bucket.
         """
-        bucket = self._bucket()
         dataset_id = dataset_id if names_carry_uuid(self.repository.get("globus_is_personal")) else None
-        prefix = (self.repository.get("globus_path") or "").strip("/")
-        return (
-            f"{_SCHEME}{'/'.join(filter(None, (bucket, encode(prefix), encode(server_path(data_path, dataset_id)))))}"
-        )
+        return f"{self._base}/{encode(server_path(data_path, dataset_id))}"
 
     def reach(self) -> str:
         """Ask for the name of one object; see :meth:`DownloadClient.reach`. Keys need not be allowed to list."""
@@ -105,6 +101,11 @@ class AwsClient(StreamingClient):
     def setup(profile: str = "default", **fields: object) -> Mapping[str, Any]:
         """Write S3 settings into the params store, under `aws.<profile>`; Alyx's own go before them."""
         return profiles.setup("aws", profile, _FIELDS, fields)
+
+    @cached_property
+    def _base(self) -> str:
+        prefix = (self.repository.get("globus_path") or "").strip("/")
+        return f"{_SCHEME}{'/'.join(filter(None, (self._bucket(), encode(prefix))))}"
 
     def _bucket(self) -> str:
         bucket = self._settings.get("bucket_name")
