@@ -36,9 +36,9 @@ class Sized(Protocol):
 Item = TypeVar("Item", bound=Sized)
 
 
-def work(size: int | None) -> float:
-    """Return how much of a full batch a file of this size is."""
-    return 1 / BATCH_FILES + (size or 0) / BATCH_BYTES
+def work(size: int | None, files: int = 1) -> float:
+    """Return how much of a full batch a file of this size is, or files that have it together."""
+    return files / BATCH_FILES + (size or 0) / BATCH_BYTES
 
 
 def cut(items: Iterable[Item], total: float) -> Iterator[list[Item]]:
@@ -46,7 +46,7 @@ def cut(items: Iterable[Item], total: float) -> Iterator[list[Item]]:
 
     Args:
         items: In the order of the tree; one batch of them is held at a time.
-        total: Their work, added up in that order.
+        total: Their work.
     """
     count = min(MOST_BATCHES, max(1, math.ceil(total), min(SIDE_BY_SIDE, int(total / SMALLEST_BATCH))))
     done = 0.0

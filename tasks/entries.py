@@ -70,15 +70,8 @@ class Entries:
 
     def sorted(self) -> Iterator[Entry]:
         """Yield all by their keys; the order of those with the same key is any."""
-        return self._found("SELECT * FROM entries ORDER BY key")
-
-    def all(self) -> Iterator[Entry]:
-        """Yield all as they were added."""
-        return self._found("SELECT * FROM entries ORDER BY rowid")
-
-    def _found(self, query: str) -> Iterator[Entry]:
         with _told():
-            yield from map(Entry._make, self._database.execute(query))
+            yield from map(Entry._make, self._database.execute("SELECT * FROM entries ORDER BY key"))
 
 
 class Present:

@@ -105,6 +105,10 @@ class _Draft:
     """A plan in the making: the lines in a spool, what is needed to sort and judge them in a database.
 
     What is present costs little: a run with nothing to do is the most frequent one.
+
+    Attributes:
+        asked: Files that are wanted, those that are left out for their names included: what batches are measured by.
+        asked_bytes: Their bytes.
     """
 
     router: Router
@@ -114,6 +118,8 @@ class _Draft:
     wanted: Entries = field(default_factory=Entries)
     skips: Entries = field(default_factory=Entries)
     routes: dict[tuple[str, str], int] = field(default_factory=dict)
+    asked: int = 0
+    asked_bytes: int = 0
 
     def enter(self, chunk: Sequence[Dataset], known: Known, look: Look) -> None:
         """Note what is to be done with some datasets."""
@@ -129,6 +135,8 @@ class _Draft:
                 wanted.append(entry)
         self.present.add(present)
         self.wanted.add(wanted)
+        self.asked += len(wanted)
+        self.asked_bytes += sum(entry.size or 0 for entry in wanted)
 
     def leave_out(self, skips: Iterable[Skip]) -> None:
         """Note what is left out, and why."""
@@ -192,9 +200,9 @@ class _Draft:
 
     def freeze(self, root: str, space: Space, catalogue: str) -> Plan:
         """Judge who may have its path, write the lines in batch order, add up, and make the plan."""
-        body, settled, sums = Spool(), Entries(), _Sums()
-        settled.add(map(sums.added, self._accepted()))
-        batches = tuple(self._write(body, batch) for batch in cut(settled.all(), sums.work))
+        body, sums = Spool(), _Sums()
+        accepted = cut(map(sums.added, self._accepted()), work(self.asked_bytes, self.asked))
+        batches = tuple(self._write(body, batch) for batch in accepted)
         skipped = tuple(self._write(body, some) for some in _chunks(self.skips.sorted()))
         plan_id = body.name(root)
         there = tuple(_write_present(body, some) for some in self.present.sorted(_CHUNK))
@@ -228,10 +236,16 @@ class _Draft:
 
     def _write(self, body: Spool, entries: Sequence[Entry]) -> Lines:
         start = body.size
-        for entry in entries:
-            body.put(self.spool.read(entry.offset, entry.length))
+        for some in _chunks(entries):
+            body.put(b"".join(self._lines(some)))
         size = sum(entry.size or 0 for entry in entries)
         return Lines(start, body.size - start, len(entries), size, *_span(entries))
+
+    def _lines(self, entries: Sequence[Entry]) -> list[bytes]:
+        """Read their lines in the order in which they lie: going to and fro takes longer."""
+        places = sorted((entry.offset, entry.length) for entry in entries)
+        lines = {offset: self.spool.read(offset, length) for offset, length in places}
+        return [lines[entry.offset] for entry in entries]
 
 
 def _write_present(body: Spool, files: Sequence[tuple[str, str, int]]) -> Lines:
@@ -244,13 +258,11 @@ class _Sums:
     """What the wanted entries of a plan add up to."""
 
     def __init__(self) -> None:
-        self.work = 0.0
         self._totals: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
         self._by_route: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
 
     def added(self, entry: Entry) -> Entry:
         """Add one entry, and return it."""
-        self.work += work(entry.size)
         sums = [self._totals[entry.standing]]
         if entry.standing == Standing.FETCH.value:
             sums.append(self._by_route[entry.route])

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from tasks.batching import BATCH_BYTES, BATCH_FILES, cut, work
+from tasks.batching import cut, work
 from tasks.planfile import Lines, Plan, Share, Total
 from tasks.spool import Spool, line
 
@@ -41,7 +41,7 @@ def shards(plan: Plan, by: By = "subject", count: int | None = None) -> Iterator
     Raises:
         DownloadError: `disk-full`, `read-only` or `local-io`; the shards before stand.
     """
-    total = (plan.fetch.files + plan.check.files) / BATCH_FILES + (plan.fetch.bytes + plan.check.bytes) / BATCH_BYTES
+    total = work(plan.fetch.bytes + plan.check.bytes, plan.fetch.files + plan.check.files)
     wanted = min(MOST_SHARDS, count or math.ceil(total / SHARD_WORK))
     for transfers in _portions(_in_order(plan), total / max(1, wanted), _DEPTH[by]):
         yield _shard(plan, transfers).save()
@@ -72,9 +72,8 @@ def _portions(transfers: Iterable[Transfer], share: float, depth: int) -> Iterat
 def _shard(plan: Plan, transfers: list[Transfer]) -> Plan:
     """Make a plan of some of another one's transfers; what is present or skipped stays with the other."""
     body = Spool()
-    total = math.fsum(work(transfer.size) for transfer in transfers)
-    batches = tuple(_write(body, batch) for batch in cut(transfers, total))
     fetch = _total(transfers)
+    batches = tuple(_write(body, batch) for batch in cut(transfers, work(fetch.bytes, fetch.files)))
     return Plan(
         id=body.name(plan.root),
         root=plan.root,

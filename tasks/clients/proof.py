@@ -11,6 +11,7 @@ from tasks.clients.verdicts import error
 
 #: Alyx has one field for both; the length tells which (reference: alyx-and-one 6).
 ALGORITHMS = {32: "md5", 40: "sha1"}
+_HEX = frozenset("0123456789abcdef")
 _HASHERS = {"md5": hashlib.md5, "sha1": hashlib.sha1}
 
 #: First bytes by suffix, where the format fixes them. A file of another suffix is only checked against `PAGES`.
@@ -60,7 +61,7 @@ class Expected:
             DownloadError: `bad-digest` for anything that is neither md5 nor sha1.
         """
         text = (digest or "").replace("-", "").strip().lower()
-        if text and (len(text) not in ALGORITHMS or set(text) - set("0123456789abcdef")):
+        if text and (len(text) not in ALGORITHMS or not _HEX.issuperset(text)):
             raise error("bad-digest", f"It says {digest!r}.")
         return cls(size, text)
 
