@@ -239,7 +239,7 @@ def taking_part(id: str, root: Path, pace: Pace | None = None) -> Iterator[Run]:
 
 async def may_mend(_task: Task[Any, Any], _run: TaskRun, state: PrefectState[Any]) -> bool:
     """Whether another run of the batch can help: its retries are for what died as a whole, not for single files."""
-    failure = await state.result(raise_on_failure=False)  # type: ignore[misc]
+    failure = await state.aresult(raise_on_failure=False)
     return isinstance(failure, DownloadError) and failure.verdict is Verdict.RETRY
 
 

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from deployments.sandbox import Lab
 from tasks import ledger_tables as tables
 from tasks.clients.verdicts import DownloadError, Verdict
 from tasks.ledger import Ledger
@@ -29,6 +30,7 @@ from tasks.model import Outcome, Proof, State
 from tasks.settings import AlyxSettings
 from tests.ledgers import first_release
 from tests.mounts import tmpfs
+from tests.site import until
 
 MORNING = datetime(2026, 11, 22, 6, tzinfo=UTC)
 MINUTES = timedelta(minutes=3)
@@ -242,6 +244,36 @@ def test_a_server_that_restarts_in_a_record_is_another_try_and_nothing_is_half_d
     assert ledger.known() == {}
     ledger.record(published(f"lab/{i}.npy") for i in range(100))
     assert len(ledger.known()) == 100
+
+
+FLOW = """
+import sys
+from pathlib import Path
+from tasks.ledgers import read_ledger
+from tests.simulation import world
+from tests.simulation.moving import simulated
+root = Path(sys.argv[1])
+plan = world.plan(root, 20_000, read_ledger(root)).save()
+print(simulated(plan, return_state=True).message)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_whole_run_lives_through_a_restart_of_its_server(tmp_path, on_postgresql, postgresql, prefect_api):
+    with Lab() as lab:
+        named = {"PREFECT_API_URL": prefect_api, "PREFECT_INTEGRATIONS_ALYX_LEDGER": postgresql.url()}
+        environment = os.environ | lab.environment() | named | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", FLOW, str(tmp_path)]
+        run = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        until(lambda: Ledger.read_only(on_postgresql).counts().get(State.PUBLISHED, 0) > 5000, 120, "a quarter")
+        assert run.poll() is None
+        postgresql.stop()
+        postgresql.start()
+        message, _ = run.communicate(timeout=300)
+    assert "files=20000 " in message
+    assert " published=20000 present=0 skipped=0 failed=0 " in message
+    assert Ledger.read_only(on_postgresql).counts() == {State.PUBLISHED: 20_000}
 
 
 def test_a_server_that_never_answered_is_told_at_once_and_without_its_password():
