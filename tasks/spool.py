@@ -27,6 +27,7 @@ class Spool:
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  (it lives as long as its plan)
         self._digest = hashlib.sha256()
+        self._is_at_end = True
         self.size = 0
 
     def put(self, row: bytes) -> int:
@@ -36,8 +37,9 @@ class Spool:
             DownloadError: `disk-full` and the like, for the folder of temporary files.
         """
         try:
-            if self._file.tell() != self.size:  # a needless seek would flush the buffer
+            if not self._is_at_end:  # a needless seek would flush the buffer
                 self._file.seek(self.size)
+                self._is_at_end = True
             self._file.write(row)
         except OSError as failure:
             raise os_error(failure, tempfile.gettempdir()) from failure
@@ -47,6 +49,7 @@ class Spool:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return some bytes."""
+        self._is_at_end = False
         self._file.seek(offset)
         return self._file.read(length)
 

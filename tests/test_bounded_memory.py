@@ -1,13 +1,16 @@
-"""A plan of ten times as many datasets takes no more memory; measured in processes of their own."""
+"""Ten times as many datasets take no more memory, to plan and to run; measured in processes of their own."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from deployments.sandbox import Lab
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "million.py"
 #: How much the peak may grow, as the issue wants it.
@@ -30,3 +33,18 @@ def test_the_planner_s_memory_is_flat(tmp_path: Path) -> None:
         _files, _seconds, most = script("plan", folder)
         peaks.append(float(most))
     assert peaks[1] <= FLAT * peaks[0]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_memory_of_a_whole_flow_is_flat(prefect_api: str) -> None:
+    taken = []
+    with Lab() as lab:
+        environment = {**os.environ, **lab.environment(), "PREFECT_API_URL": prefect_api}
+        for count in (10_000, 100_000):
+            command = [sys.executable, "-m", "tests.simulation.memory", "work", str(count)]
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            taken.append(json.loads(done.stdout.splitlines()[-1]))
+    small, large = taken
+    assert large["plan"] <= FLAT * small["plan"]
+    assert large["flow"] <= FLAT * small["flow"]
