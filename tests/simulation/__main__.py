@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-import sqlalchemy as sa
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.sandbox import Lab
@@ -30,6 +29,7 @@ from tasks.ledger_engines import schema_of
 from tasks.model import State
 from tasks.sharding import shards
 from tests import postgres
+from tests.records import ASKED, Records
 from tests.simulation import world
 from tests.site import Site, until
 
@@ -61,7 +61,7 @@ class Simulation:
 
     def run(self):
         """All steps, each with its time."""
-        self._database("CREATE DATABASE prefect")
+        self.server.query("CREATE DATABASE prefect")
         self.site.root.mkdir()
         with told("plan"):
             plan = world.plan(self.site.root, self.chosen.files, self.ledger)
@@ -73,11 +73,12 @@ class Simulation:
         try:
             with told("Prefect server and deployment"):
                 self._start()
-            before = self._sizes()
+            records, ledger = Records(self.site, self.server), self._ledger_bytes()
             with told("fleet"):
                 summary = self._fleet(parts)
             print(f"  {summary.line()} {summary.stopped}")
-            self._tell(before)
+            print(f"  {records.line()}; the ledger's database grew by {(self._ledger_bytes() - ledger) / 1e6:.1f} MB")
+            self._tell()
         finally:
             for process in self.site.processes:
                 if process.poll() is None:
@@ -85,7 +86,7 @@ class Simulation:
             self.ledger.close()
 
     def _start(self):
-        self.site.start_server()
+        self.site.start_server(**ASKED)
         self.site.command_of("prefect", "work-pool", "create", POOL, "--type", "process")
         self.site.command_of("tests.simulation.deploying", POOL)
         for number in range(self.chosen.workers):
@@ -116,7 +117,7 @@ class Simulation:
         self._wait_for(2 / 3)
         self.site.kill(self.site.processes[0])
         begin = time.monotonic()
-        self.site.start_server()
+        self.site.start_server(**ASKED)
         print(f"  {time.strftime('%H:%M:%S')} Prefect's server was away for {time.monotonic() - begin:.0f} s")
 
     def _wait_for(self, share):
@@ -127,28 +128,15 @@ class Simulation:
 
         until(far_enough, 24 * 3600, "a share of the files")
 
-    def _tell(self, before):
-        counts, sizes = self.ledger.counts(), self._sizes()
-        print(f"  settled {sum(counts.values()):,}; leases left {self.ledger.leases()}")
-        for name, size in sizes.items():
-            print(f"  database {name}: {before[name] / 1e6:.1f} MB before, {size / 1e6:.1f} MB after")
-        for what in ("flow_run", "task_run", "log", "events"):
-            rows = self._database(sa.select(sa.func.count()).select_from(sa.table(what)), "prefect")
-            print(f"  {what}: {rows:,}")
+    def _tell(self):
+        print(f"  settled {sum(self.ledger.counts().values()):,}; leases left {self.ledger.leases()}")
         for process in (self.site.processes[0], *self.site.processes[-1:]):
             with suppress(psutil.NoSuchProcess):
                 times = psutil.Process(process.pid).cpu_times()
                 print(f"  CPU of {process.args[2:5]}: {times.user + times.system:.0f} s")
 
-    def _sizes(self):
-        names = ("postgres", "prefect")
-        return {name: self._database(sa.select(sa.func.pg_database_size(name))) for name in names}
-
-    def _database(self, statement, name="postgres"):
-        engine = sa.create_engine(self.server.url("postgresql+psycopg", name), isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            result = connection.execute(statement if isinstance(statement, sa.Select) else sa.text(statement))
-            return result.scalar() if result.returns_rows else None
+    def _ledger_bytes(self):
+        return self.server.query("SELECT pg_database_size('postgres')")
 
 
 @contextmanager
