@@ -57,7 +57,6 @@ class Simulation:
         self.place = schema_of(self.site.root, server.url())
         self.ledger = Ledger.open(self.place)
         self.machines = []
-        self.seen = {}
 
     def run(self):
         """All steps, each with its time."""
