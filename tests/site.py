@@ -34,13 +34,13 @@ webhook_env: SITE_WEBHOOK
 """
 
 
-def until(test, seconds, what):
-    """Wait for something to become true, and return it."""
+def until(test, seconds, what, every=0.25):
+    """Wait for something to become true, and return it; a look that costs something is taken less often."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := test():
             return found
-        time.sleep(0.25)
+        time.sleep(every)
     raise AssertionError(f"{what}: not within {seconds} s")
 
 

@@ -125,7 +125,7 @@ class Simulation:
                 return self.ledger.counts().get(State.PUBLISHED, 0) >= share * self.chosen.files
             return False
 
-        until(far_enough, 24 * 3600, "a share of the files")
+        until(far_enough, 24 * 3600, "a share of the files", every=5)  # counting a million rows takes a while
 
     def _tell(self):
         print(f"  settled {sum(self.ledger.counts().values()):,}; leases left {self.ledger.leases()}")
