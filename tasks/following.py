@@ -15,6 +15,7 @@ from tasks.planfile import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import timedelta
     from pathlib import Path
 
     from tasks.clients.seams import Pace
@@ -35,7 +36,7 @@ class Shard:
         path: Where its plan lies.
         attempt: Which one is under way.
         run: The pool's name for that.
-        alive: When it was last seen to hold its lease, or not to run yet.
+        alive: When it last renewed its lease, or was seen not to run yet.
     """
 
     name: str
@@ -131,13 +132,13 @@ class Fleet:
 
     def _look(self) -> list[Shard]:
         """Take note of what ended or died; return what is to be started again."""
-        standings, leases = self.pool.standings(list(self._live)), self.ledger.leases()
+        standings, left = self.pool.standings(list(self._live)), self.ledger.leases_left()
         ended = []
         for run, shard in list(self._live.items()):
             standing = standings.get(run, Standing("UNKNOWN"))
             if standing.kind != "RUNNING":
                 shard.alive = self.pace.monotonic()
-            elif self._is_silent(shard, leases):
+            elif self._is_silent(shard, left):
                 self.pool.bury(run)
                 standing = Standing("CRASHED", "Its machine fell silent.")
             if standing.kind in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
@@ -145,10 +146,12 @@ class Fleet:
                 ended += self._end(shard, standing)
         return ended
 
-    def _is_silent(self, shard: Shard, leases: Mapping[str, str]) -> bool:
-        if shard.lease in leases:
-            shard.alive = self.pace.monotonic()
-        return self.pace.monotonic() - shard.alive > SILENCE.total_seconds()
+    def _is_silent(self, shard: Shard, left: Mapping[str, timedelta]) -> bool:
+        """Whether a shard has not said for too long that it lives; what is left of its lease tells when it said so."""
+        now = self.pace.monotonic()
+        if shard.lease in left:
+            shard.alive = max(shard.alive, now - (SILENCE - left[shard.lease]).total_seconds())
+        return now - shard.alive > SILENCE.total_seconds()
 
     def _end(self, shard: Shard, standing: Standing) -> list[Shard]:
         """Count what a shard brought; return it if it is to be started again."""

@@ -242,6 +242,13 @@ class Ledger:
         with self._database.reading() as connection:
             return {row.name: row.owner for row in connection.execute(query)}
 
+    def leases_left(self) -> dict[str, timedelta]:
+        """Return how much longer each lease lasts that somebody has now, unless it is renewed."""
+        now = self._now()
+        query = sa.select(leases.c.name, leases.c.until).where(leases.c.until > now)
+        with self._database.reading() as connection:
+            return {row.name: row.until - now for row in connection.execute(query)}
+
     def let_go(self, name: str, owner: str) -> None:
         """Give a lease back; one that another has by now stays."""
         with self._database.writing() as connection:

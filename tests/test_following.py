@@ -110,6 +110,16 @@ def test_the_shard_of_a_machine_that_fell_silent_is_buried_and_started_again(led
     assert "run-2.2" in pool.started
 
 
+def test_a_machine_is_silent_from_its_last_word_on_and_not_from_the_end_of_its_lease(ledger, pace, parts):
+    pool = FakePool(ledger, pace, run_0_1=["RUNNING", *["SILENT"] * 200])
+    pool.bury = lambda run: pool.buried.append((run, pace.monotonic() - begin))
+    begin = pace.monotonic()
+    follow(pool, parts[:1])
+    ((run, after),) = pool.buried
+    assert run == "run-0.1"
+    assert SILENCE.total_seconds() < after <= SILENCE.total_seconds() + 10
+
+
 def test_a_run_that_waits_for_a_worker_is_not_silent(ledger, pace, parts):
     pool = FakePool(ledger, pace, run_0_1=[*["SCHEDULED"] * 300, "SILENT", "RUNNING", "COMPLETED"])
     summary, _ = follow(pool, parts)
