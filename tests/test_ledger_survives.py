@@ -136,6 +136,7 @@ def test_a_worker_that_died_loses_its_lease_and_one_that_renews_keeps_it(place):
     assert ledger.lease("alive", "one", MINUTES)
     moment += timedelta(minutes=1)
     assert ledger.leases() == {"alive": "one"}
+    assert ledger.leases_left() == {"alive": timedelta(minutes=2)}
     assert ledger.lease("dead", "two", MINUTES)
     assert not ledger.lease("dead", "one", MINUTES)  # it comes back, and hears that it is not the owner any more
     assert not ledger.lease("alive", "two", MINUTES)
