@@ -323,7 +323,8 @@ def test_headers_without_end_are_refused(headers, tmp_path):
         assert code_of(lambda: fetch(server.url, tmp_path)) in ("protocol", "connection-lost")
 
 
-def test_a_status_that_is_no_number_is_one_error(tmp_path):
+@pytest.mark.parametrize("status", ["\xb2\xb2\xb2", "200\x1d", "000\x1d", "200\xa0", "2000", ""])
+def test_a_status_that_is_no_number_is_one_error(status, tmp_path):
     listener = socket.create_server(("127.0.0.1", 0))
 
     def answer():
@@ -333,7 +334,7 @@ def test_a_status_that_is_no_number_is_one_error(tmp_path):
             except OSError:
                 return
             peer.recv(65536)
-            peer.sendall("HTTP/1.1 \xb2\xb2\xb2 Evil\r\n\r\n".encode("latin-1"))
+            peer.sendall(f"HTTP/1.1 {status} Evil\r\n\r\nbytes".encode("latin-1"))
             peer.close()
 
     thread = threading.Thread(target=answer, daemon=True)

@@ -13,7 +13,7 @@ from tests.fuzz.harnesses import HARNESSES, outside
 
 @pytest.mark.parametrize("harness", HARNESSES, ids=lambda harness: harness.__name__)
 def test_what_strangers_send_is_taken_or_refused(harness):
-    slow = HARNESSES[harness] < 10
+    slow = HARNESSES[harness] < 50
 
     @settings(deadline=None, max_examples=30 if slow else 120, suppress_health_check=list(HealthCheck), database=None)
     @given(st.binary(max_size=300))

@@ -40,6 +40,7 @@ S3_ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>m</Message></Err
         (412, "changed", Verdict.RETRY),
         (416, "range-refused", Verdict.RETRY),
         (429, "throttled", Verdict.RETRY),
+        (0, "protocol", Verdict.RETRY),
         (302, "redirect", Verdict.NEXT_SOURCE),
         (500, "server-error", Verdict.RETRY),
         (501, "bad-request", Verdict.NEXT_SOURCE),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _OK, _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 200, 206, 416
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
-_STATUS = re.compile(r"[0-9]{3}")
+_STATUS_LINE = re.compile(r"HTTP/\S* ([0-9]{3})(?![^ \r\n])")
 _LENGTH = re.compile(r"\d{1,19}")
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,19})")
 #: More headers than any file server sends: beyond it, the answer is hostile.
@@ -117,8 +117,8 @@ class Answer:
         for line in self.lines:
             text = line.decode("latin-1")
             if text.startswith("HTTP/"):
-                parts = text.split(" ", 2)
-                status, headers = int(parts[1]) if len(parts) > 1 and _STATUS.fullmatch(parts[1].strip()) else 0, {}
+                found = _STATUS_LINE.match(text)
+                status, headers = int(found[1]) if found else 0, {}
             else:
                 key, colon, value = text.partition(":")
                 if colon:

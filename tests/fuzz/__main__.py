@@ -6,6 +6,7 @@ Each harness runs in a process of its own: a crash of a parser written in C ends
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import subprocess
 import sys
@@ -18,9 +19,11 @@ SECONDS_A_CASE = 20
 MEMORY_MB = 2048
 #: Where libFuzzer puts the bytes that a harness failed on.
 KEPT = f"{tempfile.gettempdir()}/prefect-alyx-fuzz-"
+#: A file system in memory, where there is one: two harnesses write files in every case.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  (a directory of our own is made in it)
 
 
-def fuzz(name: str, cases: int, seed: int) -> None:
+def fuzz(name: str, cases: int, seed: int, kept: str) -> None:
     """Run one harness in this process; it ends with libFuzzer's word on it."""
     import atheris
 
@@ -28,11 +31,11 @@ def fuzz(name: str, cases: int, seed: int) -> None:
         from tests.fuzz.harnesses import HARNESSES
     harness = next(one for one in HARNESSES if one.__name__ == name)
     limits = (f"-runs={cases}", f"-seed={seed}", f"-timeout={SECONDS_A_CASE}", f"-rss_limit_mb={MEMORY_MB}")
-    atheris.Setup([sys.argv[0], *limits, "-max_len=400", "-verbosity=0", f"-artifact_prefix={KEPT}"], harness)
+    atheris.Setup([sys.argv[0], *limits, "-max_len=400", "-verbosity=0", f"-artifact_prefix={kept}"], harness)
     atheris.Fuzz()
 
 
-def roll(name: str, cases: int, seed: int) -> None:
+def roll(name: str, cases: int, seed: int, _: str) -> None:
     """Run one harness on dice alone: ten times as many cases in the same time, and without atheris."""
     from tests.fuzz.harnesses import HARNESSES
 
@@ -44,9 +47,12 @@ def roll(name: str, cases: int, seed: int) -> None:
 
 def run(name: str, cases: int, seed: int, *more: str) -> bool:
     """Run one harness in a process of its own, and say what became of it."""
-    command = [sys.executable, "-m", "tests.fuzz", "--child", name, "--cases", str(cases), "--seed", str(seed), *more]
+    numbers = ["--cases", str(cases), "--seed", str(seed)]
+    command = [sys.executable, "-m", "tests.fuzz", "--child", name, *numbers, "--kept", KEPT, *more]
     begin = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory(prefix="prefect-alyx-fuzz-", dir=MEMORY) as place:
+        own = {**os.environ, "TMPDIR": place}  # libFuzzer ends a process without a chance to tidy up
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=own)
     passed = done.returncode == 0
     print(
         f"{name:12} {cases:>9,} cases {time.monotonic() - begin:7.1f} s  {'passed' if passed else 'FAILED'}", flush=True
@@ -63,9 +69,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="another seed makes other cases")
     parser.add_argument("--blind", action="store_true", help="dice alone, without guidance")
     parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--kept", default=KEPT, help="how the names of files begin that hold what a harness failed on")
     asked = parser.parse_args()
     if asked.child:
-        (roll if asked.blind else fuzz)(asked.child, asked.cases, asked.seed)
+        (roll if asked.blind else fuzz)(asked.child, asked.cases, asked.seed, asked.kept)
         return 0
     if not asked.blind and find_spec("atheris") is None:
         print("The fuzzer needs atheris: pip install -e '.[fuzz]'; or give --blind", file=sys.stderr)

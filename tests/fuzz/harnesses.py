@@ -6,6 +6,7 @@ A harness does what the project does with what strangers send; the one error tha
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import io
@@ -13,10 +14,11 @@ import json
 import math
 import os
 import posixpath
+import shutil
 import tempfile
 import zipfile
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -52,37 +54,49 @@ HTTP = client_for("http", {"data_url": "http://host"}, {})
 
 @cache
 def workshop() -> Path:
-    """A directory in memory where there is one; around the root in it lies what must never change."""
-    shm = Path("/dev/shm")  # noqa: S108  (a directory of our own is made in it)
-    place = Path(tempfile.mkdtemp(prefix="prefect-alyx-fuzz-", dir=shm if os.access(shm, os.W_OK) else None))
+    """A directory of this process; around the root in it lies what must never change."""
+    place = Path(tempfile.mkdtemp(prefix="prefect-alyx-fuzz-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
     (place / "around" / "root").mkdir(parents=True)
+    (place / "around" / "elsewhere").mkdir()
     return place
 
 
 def outside() -> set[str]:
-    around = workshop() / "around"
-    return {str(path) for path in around.rglob("*") if not path.is_relative_to(around / "root")}
+    """What is around the root and was not from the beginning; the root itself is not walked: it may hold much."""
+    place = workshop()
+    return {entry.path for folder in (place / "around", place / "around" / "elsewhere") for entry in os.scandir(folder)
+            if entry.name not in ("root", "elsewhere")}  # fmt: skip
 
 
 def paths(data: bytes) -> None:
     """A registered path is refused, or lies below the root; now and then a file is really made there."""
     source = Source(data)
-    real, path = source.byte() == 0, source.text()
+    real, trap, path = source.byte() == 0, source.byte(), source.text()
     with refused:
         assert safe_path(path) == path
         assert posixpath.normpath(f"/root/{path}") == f"/root/{path}"
         assert fold(fold(path)) == fold(path)
         assert not set(path) & set("\\:\x00\r\n")
         if real:
-            make(path)
+            make(path, trap)
 
 
-def make(path: str) -> None:
-    tree = Tree(workshop() / "around" / "root")
-    folder, _, name = path.rpartition("/")
-    with contextlib.suppress(OSError), tree.directory(Path(folder)) as fd:
-        os.close(os.open(name, os.O_CREAT | os.O_NOFOLLOW | os.O_WRONLY, 0o600, dir_fd=fd))
-    assert outside() == set()
+def make(path: str, trap: int) -> None:
+    """Make a file, mostly with a link that leads out of the root planted somewhere on its way; then clear the root."""
+    root, parts = workshop() / "around" / "root", path.split("/")
+    planted = root.joinpath(*parts[: trap % (len(parts) + 1)])
+    try:
+        with contextlib.suppress(OSError):
+            planted.parent.mkdir(parents=True, exist_ok=True)
+            planted.symlink_to(workshop() / "around" / "elsewhere")
+        with contextlib.suppress(OSError), Tree(root).directory(PurePosixPath(*parts[:-1])) as fd:
+            os.close(os.open(parts[-1], os.O_CREAT | os.O_NOFOLLOW | os.O_WRONLY, 0o600, dir_fd=fd))
+    finally:
+        assert outside() == set()
+        shutil.rmtree(root / parts[0], ignore_errors=True)
+        with contextlib.suppress(OSError):
+            (root / parts[0]).unlink()
 
 
 def addresses(data: bytes) -> None:
@@ -203,8 +217,8 @@ def record(source: Source):
 def stores(data: bytes) -> None:
     """A params file of any content is read, or refused without a word of its text."""
     source = Source(data)
-    content, _ = shared_json._parse(source.bytes(200))
     built = source.value()
+    content, _ = shared_json._parse(source.bytes(200))
     for found in (content, built):
         if isinstance(found, dict):
             with contextlib.suppress(ValueError, TypeError, AttributeError):
@@ -305,6 +319,6 @@ def tables(data: bytes) -> None:
 
 #: Every harness, and its share of the cases: those that write files are slow.
 HARNESSES = {
-    paths: 200, addresses: 120, ranges: 200, waits: 140, answers: 120, records: 120, stores: 90, selections: 5,
-    tables: 5,
+    paths: 180, addresses: 120, ranges: 200, waits: 100, answers: 120, records: 120, stores: 100, selections: 40,
+    tables: 20,
 }  # fmt: skip

@@ -75,6 +75,7 @@ _S3 = {
     "InvalidObjectState": "forbidden",
 }
 _STATUS = {
+    0: "protocol",  # no status: what answers speaks no HTTP
     401: "unauthorised",
     403: "forbidden",
     404: "not-found",
