@@ -50,7 +50,10 @@ class Lined:
             text = text if words is None else Template(text).substitute(words)
             node = yaml.compose(text, yaml.SafeLoader)
             data = yaml.safe_load(text)
-        except (OSError, ValueError, KeyError, yaml.YAMLError) as failure:
+        except OSError as failure:
+            detail = f"{path}: {failure.strerror}. Name the file, or run this in the clone."
+            raise error("deploy-file", detail) from failure
+        except (ValueError, KeyError, yaml.YAMLError) as failure:
             raise error("deploy-file", f"{path} cannot be read: {failure}.") from failure
         found = cls(path, data, {(): 1})
         faults = list(found._mark(node, ())) if node else []

@@ -19,7 +19,7 @@ from flows.options import selection_from, selection_options
 from flows.run_options import bwlimit_option, report_option
 from flows.talk import complain, say, show
 from flows.verbs import Verbs
-from tasks.clients.verdicts import RULES, DownloadError, Verdict
+from tasks.clients.verdicts import RULES, DownloadError, Verdict, os_error
 from tasks.hints import did_you_mean
 from tasks.wording import coded, wrapped
 
@@ -46,7 +46,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends means what Ctrl-C means
     try:
-        sys.exit(cli(prog_name="prefect-alyx", standalone_mode=False) or DONE)
+        sys.exit(cli(sys.argv[1:] or ["--help"], prog_name="prefect-alyx", standalone_mode=False) or DONE)
     except DownloadError as failure:
         complain(coded(failure.reason, failure.code), failure.next_step)
         sys.exit(USAGE if failure.code in _MISUSE else _EXIT.get(failure.verdict, USAGE))
@@ -55,6 +55,12 @@ def main() -> None:
         place = context.command_path if context else "prefect-alyx"
         complain(misuse.format_message(), f"`{place} --help` shows what there is, with examples.")
         sys.exit(USAGE)
+    except OSError as refused:
+        if refused.filename is None:  # no file of this machine is the matter
+            raise
+        told = os_error(refused, refused.filename)
+        complain(coded(told.reason, told.code), told.next_step)
+        sys.exit(STOPPED)
     except (click.Abort, KeyboardInterrupt):
         say("prefect-alyx: stopped; run it again, and it resumes.")
         sys.exit(STOPPED)

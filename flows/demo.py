@@ -116,7 +116,7 @@ class _Demo:
 
     def _serve(self) -> None:
         self.say("The sandbox stays up; use it from another shell with:")
-        for name, value in self.lab.environment().items():
+        for name, value in {**self.lab.environment(), "PREFECT_HOME": os.environ["PREFECT_HOME"]}.items():
             self.show(f"export {name}={value}")
         self.say("Ctrl-C ends it.")
         signal.sigwait({signal.SIGINT, signal.SIGTERM})

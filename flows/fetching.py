@@ -17,6 +17,7 @@ from tasks.model import Summary
 from tasks.preparing import failed_before, prepare, require_place
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
+from tasks.wording import NOTHING_MATCHES, is_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,10 @@ def fetch(selection: Selection, root: Path | None, say: Say) -> Fetched:
     Raises:
         DownloadError: when the run cannot begin, or dies.
     """
-    return run(prepare(selection, root, AlyxSettings.read()), selection, say)
+    plan = prepare(selection, root, AlyxSettings.read())
+    if is_empty(plan):
+        say(NOTHING_MATCHES)
+    return run(plan, selection, say)
 
 
 def retry(root: Path | None, say: Say) -> Fetched:

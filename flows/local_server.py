@@ -118,7 +118,7 @@ def _told(url: str) -> Iterator[None]:
         yield
     except httpx.HTTPError as failure:
         refused = isinstance(failure, httpx.HTTPStatusError) and failure.response.status_code in (401, 403)
-        said = str(failure).splitlines()[0].rstrip(".")
+        said = str(failure).splitlines()[0].partition(" - ")[0].rstrip(".")  # the rest is advice about HTTP
         code = "prefect-login" if refused else "prefect-api"
         raise error(code, f"{httpx.URL(url).copy_with(userinfo=b'')}: {said}.") from failure
 

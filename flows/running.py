@@ -16,6 +16,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.fetched import Course, Fetched, StoppedError
+from flows.plain_errors import log_plainly
 from flows.teller import teller
 from tasks.alyx import AlyxClient
 from tasks.clients.verdicts import DownloadError
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 #: How often a look is taken at how far it is.
 _LOOK_SECONDS = 1.0
+
+log_plainly()
 
 
 class Batch(Protocol):

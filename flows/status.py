@@ -93,7 +93,9 @@ class Status:
             yield from section()
 
     def _run_lines(self) -> Iterator[str]:
-        yield "Last runs:" if self.runs else "No run yet."
+        yield (
+            "Last runs:" if self.runs else "No run yet." if self.root.exists() else "No run yet, and no such directory."
+        )
         for run in self.runs:
             yield f"  {_clock(run.started_at)}  {selection_words(run.selection)}"
             yield f"    {Summary(**run.summary).line() if run.summary else 'not ended: it runs, or it was killed'}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tasks.clients.verdicts import printable
+from tasks.clients.verdicts import os_error, printable
 from tasks.wording import wrapped
 
 if TYPE_CHECKING:
@@ -22,9 +22,19 @@ def say(message: str) -> None:
 
 
 def show(rows: Iterable[Json | str]) -> None:
-    """Write data: a line of text, or one JSON object a line."""
+    """Write data: a line of text, or one JSON object a line.
+
+    Raises:
+        DownloadError: `disk-full` and the like, where the output goes to a file.
+    """
     for row in rows:
-        click.echo(plain(row) if isinstance(row, str) else json.dumps(row))
+        line = plain(row) if isinstance(row, str) else json.dumps(row)
+        try:
+            click.echo(line)
+        except BrokenPipeError:  # who reads has enough; click ends quietly
+            raise
+        except OSError as failure:
+            raise os_error(failure, "standard output") from failure
 
 
 def complain(what: str, next_step: str) -> None:

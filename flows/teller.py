@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskID, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bar
+from rich.theme import Theme
 
 from tasks.answers import left
 
@@ -74,10 +77,19 @@ def teller(say: Callable[[str], None], console: Console | None = None) -> Iterat
         say: Takes a line, where nobody watches a terminal.
         console: The terminal; by default standard error, where it is one.
     """
-    watched = console or (Console(stderr=True) if sys.stderr.isatty() else None)
+    watched = console or _terminal()
     if watched is None:
         yield Lines(say)
         return
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=watched, transient=True) as bar:
+    # Prefect's console knows no styles of bars: rich's own are added.
+    with watched.use_theme(Theme()), Bar(*columns, console=watched, transient=True) as bar:
         yield Moving(bar, bar.add_task("", total=None))
+
+
+def _terminal() -> Console | None:
+    """Where somebody watches, the console that Prefect logs to: a line of the log then moves the bar down."""
+    if not sys.stderr.isatty():
+        return None
+    logs = (one.console for one in logging.getLogger().handlers if isinstance(one, PrefectConsoleHandler))
+    return next(logs, None) or Console(stderr=True)

@@ -97,7 +97,14 @@ def check_values(selection: Selection, alyx: Pages) -> None:
         known = {str(row.get(column)) for row in complete(alyx, endpoint)} if wanted else set()
         for value in wanted:
             if value not in known:
-                raise error("selection", f"{field}: Alyx has no {value!r}{did_you_mean(value, known)}.")
+                raise error("selection", f"{field}: Alyx has no {value!r}{_hint(value, known)}.")
+
+
+def _hint(value: str, known: set[str]) -> str:
+    several = value.split(",")
+    if len(several) > 1 and known.issuperset(word.strip() for word in several):
+        return ": these are several, give each an option of its own"
+    return did_you_mean(value, known)
 
 
 def _candidates(selection: Selection, alyx: Pages, changed_since: datetime | None) -> Iterator[list[Candidate]]:

@@ -43,7 +43,7 @@ class Database:
     @classmethod
     def read_only(cls, place: Path | str, patience: float) -> Self:
         """Open for reading and make nothing; an empty database in memory stands in for one that is not there."""
-        if not isinstance(place, Path) or _is_there(ledger_file(place)):
+        if not isinstance(place, Path) or is_there(ledger_file(place)):
             database = cls(reader(place, patience), name_of(place))
             if database.version() is not None:
                 return database
@@ -128,7 +128,12 @@ def _make_private(root: Path) -> None:
         raise os_error(failure, ledger_file(root)) from failure
 
 
-def _is_there(file: Path) -> bool:
+def is_there(file: Path) -> bool:
+    """Whether a file is there.
+
+    Raises:
+        DownloadError: where this user may not know.
+    """
     try:
         return file.exists()
     except OSError as failure:  # it may be there, out of this user's sight

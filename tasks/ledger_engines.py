@@ -26,6 +26,10 @@ _WRITING = ("PRAGMA journal_mode = TRUNCATE", "PRAGMA synchronous = FULL")
 #: Opened for writing all the same (see `_connect`), so that what a killed writer left half done is rolled back.
 _READING = ("PRAGMA query_only = ON",)
 
+#: What a ledger's URL has to be.
+_SETTING = "PREFECT_INTEGRATIONS_ALYX_LEDGER"
+_FORM = "a ledger lies in PostgreSQL (postgresql://user:password@host/database) or, without that setting, with the root"
+
 #: A URL says which schema a ledger lies in; by default the database's usual one.
 _SCHEMA = "schema"
 #: Connections of one process: its threads record for moments, and a server has a hundred for the whole fleet.
@@ -82,7 +86,7 @@ def _parsed(url: str) -> sa.URL:
     try:
         return sa.make_url(url)
     except sa.exc.ArgumentError:
-        raise error("ledger", "Its URL (PREFECT_INTEGRATIONS_ALYX_LEDGER) cannot be read.") from None
+        raise error("ledger", f"{_SETTING} is no URL: {_FORM}.") from None
 
 
 def _sqlite(root: Path, patience: float, pragmas: Sequence[str]) -> sa.Engine:
@@ -112,6 +116,8 @@ def _server(place: str, patience: float) -> sa.Engine:
             connect_args=_postgresql_options(str(url.query.get(_SCHEMA, "public")), patience),
         )
     except ModuleNotFoundError as failure:
+        if url.get_backend_name() != "postgresql":
+            raise error("ledger", f"{_SETTING} names {url.get_backend_name()}: {_FORM}.") from failure
         raise error("ledger", f'{failure}. `pip install "prefect-alyx[postgresql]"` brings it.') from failure
     except sa.exc.ArgumentError as failure:
         raise error("ledger", f"{failure}.") from failure

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from tasks.clients.verdicts import error
 from tasks.ledger import Ledger
-from tasks.ledger_engines import schema_of
+from tasks.ledger_database import is_there
+from tasks.ledger_engines import ledger_file, schema_of
 from tasks.settings import AlyxSettings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def ledger_place(root: Path) -> Path | str:
@@ -30,3 +29,15 @@ def open_ledger(root: Path) -> Ledger:
 def read_ledger(root: Path) -> Ledger:
     """Open the ledger of a root for reading; see :meth:`Ledger.read_only`."""
     return Ledger.read_only(ledger_place(root))
+
+
+def known_ledger(root: Path) -> Ledger:
+    """Open the ledger of a tree for reading, for those who work on what is there.
+
+    Raises:
+        DownloadError: `no-tree`: the root is mistyped, or its drive is not mounted, and all would seem well.
+    """
+    place = ledger_place(root)
+    if not is_there(ledger_file(place) if isinstance(place, Path) else root):
+        raise error("no-tree", f"{root} has no ledger." if root.is_dir() else f"{root} is not there.")
+    return read_ledger(root)

@@ -23,7 +23,7 @@ from tasks.choice import QUALITIES
 from tasks.clients.tree import Tree
 from tasks.clients.verdicts import error, os_error
 from tasks.disk import look
-from tasks.ledgers import read_ledger
+from tasks.ledgers import known_ledger
 from tasks.sessions import batches
 from tasks.table_files import DATASETS, INFO, SESSIONS
 
@@ -99,7 +99,7 @@ def write_tables(root: Path, alyx: Pages, target: Path | None = None) -> int:
 
 def _rows(root: Path, alyx: Pages, sessions: dict[str, Json]) -> Iterator[Json]:
     """The rows of the datasets that are there, and on the way those of their sessions."""
-    proven = dict(_there(root, read_ledger(root).datasets()))
+    proven = dict(_there(root, known_ledger(root).datasets()))
     for candidate, session in registered(alyx, proven):
         path, size = proven[candidate.dataset.id]
         place = f"{session.lab}/Subjects/{session.subject}/{session.day}/{session.number:03d}/" if session else ""

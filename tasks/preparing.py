@@ -14,7 +14,7 @@ from tasks.clients.one_files import cache_dir
 from tasks.clients.verdicts import error
 from tasks.disk import free_bytes, look, require_writable
 from tasks.file_records import with_kachery
-from tasks.ledgers import read_ledger
+from tasks.ledgers import known_ledger, read_ledger
 from tasks.listing import Listing, listing
 from tasks.planfile import Plan, Space
 from tasks.planning import make_plan
@@ -160,11 +160,11 @@ def failed_before(root: Path | None, settings: AlyxSettings) -> Selection | None
     """Select the datasets whose last attempt failed, and that Alyx still has; None where there are none.
 
     Raises:
-        DownloadError: `no-root`, or when the ledger cannot answer.
+        DownloadError: `no-root` or `no-tree`, or when the ledger cannot answer.
     """
     alyx = AlyxClient()
     place = find_root(root, settings, alyx)
-    failed = still_there(alyx, [failure.dataset for failure in read_ledger(place).failed()])
+    failed = still_there(alyx, [failure.dataset for failure in known_ledger(place).failed()])
     return Selection.read({"dataset_ids": sorted(failed)}) if failed else None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tasks.alyx import AlyxClient
 from tasks.catalogue import datasets, still_there
 from tasks.disk import free_bytes
-from tasks.ledgers import read_ledger
+from tasks.ledgers import known_ledger
 from tasks.model import Dataset
 from tasks.planfile import Space
 from tasks.planning import make_plan
@@ -34,11 +34,11 @@ def prepare_scrub(root: Path | None, share: float, settings: AlyxSettings) -> Pl
         settings: Defaults.
 
     Raises:
-        DownloadError: when Alyx or the ledger cannot answer, or a root is missing.
+        DownloadError: `no-tree`; or when Alyx or the ledger cannot answer, or a root is missing.
     """
     alyx, everything = AlyxClient(), Selection.read({"everything": True})
     place = find_root(root, settings, alyx)
-    proofs = {proven.path: proven for proven in read_ledger(place).oldest(share)}
+    proofs = {proven.path: proven for proven in known_ledger(place).oldest(share)}
 
     def as_proven(paths: Sequence[str]) -> list[Stat | None]:
         return [(proofs[path].size, proofs[path].mtime_ns) for path in paths]

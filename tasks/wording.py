@@ -44,7 +44,8 @@ def wrapped(text: str, indent: str = "", *, first: str | None = None) -> Iterato
 
 def coded(text: str, code: str) -> str:
     """A message with its code, which finds its entry in the catalogue of errors."""
-    return f"{text} [{code}]" if code and text else text
+    space = "" if text.endswith("\n") else " "  # a list keeps its last line
+    return f"{text}{space}[{code}]" if code and text else text
 
 
 def human_bytes(count: float) -> str:
@@ -81,6 +82,8 @@ def selection_words(selection: Mapping[str, Any]) -> str:
 def _field_words(name: str, value: Any) -> str:
     if isinstance(value, list) and (len(value) > _MOST_NAMES or name.endswith("_ids")):
         return f"{len(value):,} {name.removesuffix('_ids')}{'s' if name.endswith('_ids') and len(value) > 1 else ''}"
+    if name == "verify":
+        return f"verify {value:.0%} of the tree"
     if value is True:
         return name.replace("_", " ")
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -94,6 +97,15 @@ def plan_line(plan: Plan) -> str:
     return ", ".join([*parts, f"{plan.present.files:,} present", f"{plan.skipped:,} skipped"])
 
 
+#: What somebody who mistyped a name wants to know; what Alyx has a list of (labs, subjects, ...) is checked before.
+NOTHING_MATCHES = "No dataset in Alyx matches all of the selection: leave out a part, to see which one is too narrow."
+
+
+def is_empty(plan: Plan) -> bool:
+    """Whether nothing at all was found for a plan, neither to fetch nor present nor skipped."""
+    return not (plan.fetch.files or plan.check.files or plan.present.files or plan.skipped)
+
+
 def plan_lines(plan: Plan) -> Iterator[str]:
     """A plan as a person reads it: how much, from where, what not and why, and whether it fits."""
     yield f"{plan_line(plan)}, into {plan.root}"
@@ -101,6 +113,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     for share in plan.shares:
         yield f"  {share.protocol:8} {share.repository:28} {files(share.files):>14} {human_bytes(share.bytes):>10}"
     yield from _skip_lines(plan)
+    if is_empty(plan):
+        yield from wrapped(NOTHING_MATCHES)
     space = plan.space
     fits = "" if space.fits else " - it does NOT fit"
     yield f"disk: {human_bytes(space.needed)} needed (reserve included), {human_bytes(space.free)} free{fits}"

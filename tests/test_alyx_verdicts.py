@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 
 import pytest
@@ -102,6 +103,16 @@ def certificate_error() -> ssl.SSLCertVerificationError:
     return failure
 
 
+def plain_answer():
+    """What OpenSSL says where a server answers in plain text."""
+    listener, context = socket.create_server(("127.0.0.1", 0)), ssl.create_default_context()
+    with listener, socket.create_connection(listener.getsockname()) as ours, listener.accept()[0] as theirs:
+        theirs.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        with pytest.raises(ssl.SSLError) as refused:
+            context.wrap_socket(ours, server_hostname="localhost")
+    return refused.value
+
+
 @pytest.mark.parametrize(
     ("failure", "code", "word"),
     [
@@ -111,7 +122,8 @@ def certificate_error() -> ssl.SSLCertVerificationError:
         (TimeoutError(), "alyx-unreachable", "in time"),
         (requests.exceptions.ChunkedEncodingError("x"), "alyx-unreachable", "broke off"),
         (wrapped(certificate_error(), requests.exceptions.SSLError), "alyx-certificate", "expired"),
-        (wrapped(ssl.SSLError(1, "wrong version number"), requests.exceptions.SSLError), "alyx-unreachable", "version"),
+        (wrapped(plain_answer(), requests.exceptions.SSLError), "alyx-url", "no TLS is spoken there"),
+        (wrapped(ssl.SSLError(1, "handshake failure"), requests.exceptions.SSLError), "alyx-unreachable", "handshake"),
         (OSError("Could not find a suitable TLS CA certificate bundle: /x"), "alyx-certificate", "/x"),
         (requests.exceptions.ProxyError("http://me:secret@proxy"), "alyx-gateway", "proxy"),
         (requests.exceptions.InvalidURL("x"), "alyx-url", "no web address"),

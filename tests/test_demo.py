@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -17,7 +19,7 @@ from prefect.settings import PREFECT_HOME, temporary_settings
 from deployments.sandbox.lab import Lab
 from deployments.sandbox.model import Fate
 from flows import local_server
-from flows.demo import demo
+from flows.demo import _Demo, demo, environment
 from tests.shell import ROOT, run
 from tests.snippets import blocks, plain
 
@@ -125,6 +127,15 @@ def test_it_is_honest(sabotage, moment, prefect_api, tmp_path):
     assert wrong
     for words in wrong:
         assert f"NOT AS PLANTED: {words}" in shown
+
+
+def test_another_shell_finds_the_lab_and_the_server_that_shows_the_runs(monkeypatch):
+    monkeypatch.setattr("signal.sigwait", lambda _: None)
+    shown, lab = [], SimpleNamespace(environment=lambda: {"ALYX_URL": "http://127.0.0.1:9"})
+    with environment(lab.environment()):
+        _Demo(lab, Path("data"), shown.append, shown.append)._serve()
+        assert f"export PREFECT_HOME={os.environ['PREFECT_HOME']}" in shown
+    assert "export ALYX_URL=http://127.0.0.1:9" in shown
 
 
 # --- its server -------------------------------------------------------------------------------------------

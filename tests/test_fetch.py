@@ -473,3 +473,15 @@ def test_ctrl_c_stops_at_once_and_the_next_run_resumes(hold, lab, environment, h
     done = command("fetch", *chosen, "--root", root)
     assert done.code == 0
     assert re.search(r"^files=(\d+) .* failed=0 ", done.out, re.MULTILINE)
+
+
+# --- what goes wrong inside a flow ----------------------------------------------------------------------------------
+
+
+def test_an_expected_error_is_told_once_and_without_a_traceback(environment, tmp_path):
+    wrong = {**environment, "ALYX_PASSWORD": "wrong", "HOME": str(tmp_path), "PREFECT_HOME": os.environ["PREFECT_HOME"]}
+    done = run(wrong, "sync", "--lab", "cortexlab", "--root", tmp_path / "data")
+    assert done.code == 7
+    assert "Traceback" not in done.err
+    assert done.err.count("\n") < 12, done.err
+    assert "prefect-alyx: Alyx refuses the user name or the password." in done.err

@@ -10,6 +10,8 @@ import datetime as dt
 import re
 import sqlite3
 import ssl
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ from deployments.sandbox.full import FullLab
 from tasks.clients.seams import Pace
 from tasks.ledger import Ledger
 from tests.loopback import Reply, serve
+from tests.shell import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -262,6 +265,16 @@ MISTAKES = [
         lambda desk: desk.set(ALYX_URL="http://127.0.0.1:9"),
     ),
     Mistake(
+        "https where http is spoken",
+        plan(),
+        STOPPED,
+        "What answers is not Alyx",
+        "https://127.0.0.1",
+        "no TLS is spoken there; http:// may be right",
+        "Check ALYX_URL",
+        lambda desk: desk.set(ALYX_URL=desk.lab.lab.urls["alyx"].replace("http:", "https:")),
+    ),
+    Mistake(
         "maintenance",
         plan(),
         TEMPORARY,
@@ -309,6 +322,15 @@ MISTAKES = [
         "'cortexlap'",
         "Alyx has no",
         "did you mean 'cortexlab'?",
+    ),
+    Mistake(
+        "two labs in one option",
+        plan("--lab", "cortexlab,churchlandlab"),
+        USAGE,
+        "The selection cannot be used",
+        "'cortexlab,churchlandlab'",
+        "these are several",
+        "give each an option of its own",
     ),
     Mistake(
         "an unknown protocol",
@@ -425,6 +447,27 @@ MISTAKES = [
         "Give another `--root`",
         lambda desk: (desk.folder / "usb").symlink_to("/media/ana/usb-disk/data"),
     ),
+    *(
+        Mistake(
+            f"{verb[0]} of a root that is mistyped",
+            (*verb, "--root", "{folder}/nowhere"),
+            STOPPED,
+            "Nothing was downloaded there yet",
+            "/nowhere",
+            "is not there",
+            "its drive is mounted",
+        )
+        for verb in (("retry",), ("tables",))
+    ),
+    Mistake(
+        "a drive that is not mounted",
+        ("tables", "--root", "{folder}"),
+        STOPPED,
+        "Nothing was downloaded there yet",
+        "/",
+        "has no ledger",
+        "its drive is mounted",
+    ),
     Mistake(
         "a file where the root should be",
         plan(root="{folder}/file"),
@@ -456,6 +499,26 @@ MISTAKES = [
         corrupt_params,
     ),
     Mistake(
+        "a params file that cannot be read",
+        plan(),
+        STOPPED,
+        "A params file of ONE cannot be used",
+        "/.one/.remote",
+        "Is a directory",
+        "its owner, its mode",
+        lambda desk: (desk.no_one(), (desk.home / ".one" / ".remote").mkdir()),
+    ),
+    Mistake(
+        "a ledger in another kind of database",
+        plan(),
+        STOPPED,
+        "The ledger cannot be used",
+        "PREFECT_INTEGRATIONS_ALYX_LEDGER",
+        "names oracle",
+        "postgresql://user:password@host/database",
+        lambda desk: desk.set(PREFECT_INTEGRATIONS_ALYX_LEDGER="oracle://ana:secret@127.0.0.1/ledger"),
+    ),
+    Mistake(
         "a second copy that keeps the ledger",
         plan(),
         TEMPORARY,
@@ -484,6 +547,27 @@ MISTAKES = [
         "Connection refused",
         "PREFECT_API_URL",
         lambda desk: desk.undo.enter_context(temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"})),
+    ),
+    Mistake(
+        "a Prefect API without /api",
+        fetch(),
+        TEMPORARY,
+        "The Prefect API cannot be used",
+        "http://127.0.0.1",
+        "404",
+        "it ends in /api",
+        lambda desk: desk.undo.enter_context(
+            temporary_settings({PREFECT_API_URL: desk.serves(Reply(404, b"Not Found"))})
+        ),
+    ),
+    Mistake(
+        "a site file that is not there",
+        ("deploy", "--site", "{folder}/site.yaml"),
+        USAGE,
+        "A file of the deployments cannot be used",
+        "/site.yaml",
+        "No such file or directory",
+        "run this in the clone",
     ),
     Mistake(
         "an AWS profile that is not there",
@@ -614,6 +698,40 @@ def readable(text):
     assert "Traceback" not in text
     assert "\x1b" not in text
     assert all(len(line) <= 80 or len(line.split()) < 3 for line in text.splitlines()), text
+
+
+def test_no_words_at_all_show_the_help(command):
+    done = command()
+    assert done.code == 0
+    assert done.out.startswith("Usage: prefect-alyx [OPTIONS] COMMAND [ARGS]...\n\n  Every dataset")
+    assert done.err == ""
+
+
+def test_a_selection_that_nothing_matches_says_so(desk, command):
+    done = command("plan", "--lab", "cortexlab", "--name", "spike.times", "--root", desk.root)
+    assert done.code == 0
+    assert "No dataset in Alyx matches all of the selection" in done.out
+
+
+def test_a_disk_without_room_for_the_output_is_told():
+    command = [sys.executable, "-m", "flows.cli", "explain", "disk-full"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == STOPPED
+    assert done.stderr.startswith("prefect-alyx: The disk is full. standard output: No space left on device.")
+    assert "bytes" not in done.stderr
+    readable(done.stderr)
+
+
+def test_a_file_that_a_library_may_not_read_is_told(monkeypatch, command):
+    def refused(*_):
+        raise PermissionError(13, "Permission denied", "/home/ana/.prefect/profiles.toml")
+
+    monkeypatch.setattr("flows.doctor.Doctor.findings", refused)
+    done = command("doctor")
+    assert done.code == STOPPED
+    assert "/home/ana/.prefect/profiles.toml: Permission denied. [read-only]" in re.sub(r"\s+", " ", done.err)
+    readable(done.err)
 
 
 def assert_told(mistake, text):

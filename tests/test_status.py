@@ -84,7 +84,7 @@ def partial(root, done, size=100, digest=DIGEST, *, claimed=False):
 def test_a_root_that_nobody_used_is_empty_and_stays_so(root):
     found = status(root, SETTINGS, NOW)
     assert (found.runs, found.waiting, found.counts, found.partials) == ([], [], {}, [])
-    assert "No run yet." in text(root)
+    assert "No run yet, and no such directory." in text(root)
     assert not root.exists()
 
 

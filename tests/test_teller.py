@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import sys
 from types import SimpleNamespace
 
 import pytest
+from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 
 from flows.teller import LINE_SECONDS, Lines, Moving, teller
@@ -70,3 +72,25 @@ def test_at_a_terminal_a_bar_moves_and_is_gone_at_the_end(colour):
     assert all(len(line) <= 80 for line in re.split(r"[\r\n]", text))
     assert said == []
     assert shown.getvalue().endswith("\x1b[2K")  # the line is cleared
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_line_of_the_log_begins_where_the_bar_was(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    handler = PrefectConsoleHandler(shown, styles={"log.info_level": "cyan"})
+    handler.setFormatter(logging.Formatter("LOG %(message)s"))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    with teller(print) as voice:
+        voice.tell(standing(1_000_000))
+        voice.bar.refresh()
+        logging.getLogger("flows").warning("a server is down")
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue())
+    assert "1.0/4.0 MB" in text
+    assert "LOG a server is down" in re.split(r"[\r\n]+", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import socket
 import ssl
 
@@ -234,3 +235,10 @@ def test_every_row_says_what_it_means_and_what_comes_next():
             assert rule.scope is Scope.FILE, code
         if rule.verdict is Verdict.STOP_RUN:
             assert rule.scope is Scope.RUN, code
+
+
+def test_a_disk_may_be_full_with_bytes_to_spare(tmp_path, monkeypatch):
+    fields = [4096, 4096, 100, 50, 50, 1000, 0, 0, 0, 255]
+    monkeypatch.setattr("os.statvfs", lambda _: os.statvfs_result(fields))
+    told = os_error(OSError(errno.ENOSPC, "No space left on device"), tmp_path).reason
+    assert told.endswith("204,800 bytes, but no inode for another file, are free there.")

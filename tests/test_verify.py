@@ -11,11 +11,13 @@ import pytest
 from deployments.sandbox import Lab
 from deployments.sandbox.model import Fate
 from tasks.carrying import Carrier
+from tasks.clients.verdicts import DownloadError
 from tasks.ledger import Ledger
 from tasks.mirroring import prepare_mirror
 from tasks.model import Outcome, State
 from tasks.selection import Selection
 from tasks.verifying import prepare_scrub
+from tasks.wording import selection_words
 from tests.lab_runs import carry_out, opened, scrub, settings
 
 SESSION = {"subjects": ["KS005"], "revision_rule": "all"}
@@ -228,10 +230,21 @@ def test_twice_at_once_puts_nothing_good_aside(tree, good):
 
 
 def test_only_what_is_proven_is_scrubbed(lab, tmp_path):
-    assert planned(tmp_path).batches == ()
     with opened(tmp_path) as run:
         run.ledger.record([Outcome("id", "a.npy", State.FAILED)])
     assert planned(tmp_path).batches == ()
+
+
+def test_the_list_of_runs_says_what_a_scrub_was():
+    assert selection_words({"verify": 0.15}) == "verify 15% of the tree"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_tree_that_is_not_there_is_not_well(lab, tmp_path, there):
+    place = tmp_path if there else tmp_path / "mistyped"
+    with pytest.raises(DownloadError) as refused:
+        planned(place)
+    assert refused.value.code == "no-tree"
 
 
 def test_the_truth_is_the_labs(lab, good):

@@ -34,6 +34,8 @@ _ALYX_PAGES = {
 }
 #: Fields that only the login has; its 400 has no `detail`.
 _LOGIN_FIELDS = {"non_field_errors", "username", "password"}
+#: What OpenSSL makes of an answer in plain text, older releases and newer.
+_NO_TLS = {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG"}
 _TITLE = re.compile(r"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
 
 
@@ -108,6 +110,8 @@ def alyx_unreachable(failure: Exception, *, request: str = "") -> DownloadError:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return error("alyx-certificate", f"{request}: {cause.verify_message}.")
+        if isinstance(cause, ssl.SSLError) and getattr(cause, "reason", None) in _NO_TLS:
+            return error("alyx-url", f"{request}: no TLS is spoken there; http:// may be right.")
     if isinstance(failure, requests_errors.ProxyError):
         return error("alyx-gateway", f"{request}: the proxy refuses.")  # its text may hold the proxy's password
     if isinstance(failure, requests_errors.InvalidURL | requests_errors.InvalidSchema):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import shutil
+import os
 import sqlite3
 from json import JSONDecodeError
 from pathlib import Path
@@ -38,18 +38,21 @@ def os_error(failure: OSError, path: object, *, missing: int | None = None) -> D
     """
     code = _ERRNO.get(failure.errno or 0, "local-io")
     detail = f"{path}: {failure.strerror or failure}."
-    if code == "disk-full":
-        detail += f" {_free(path)} bytes are free there"
+    if code == "disk-full" and (free := _free(path)):
+        detail += f" {free} free there"
         detail += "." if missing is None else f", and this file alone needs {missing:,} more."
     return error(code, detail)
 
 
 def _free(path: object) -> str:
+    """How much is free where a path lies; a disk of many small files may be full with bytes to spare."""
     place = Path(str(path))
     for parent in (place, *place.parents):
-        if parent.exists():
-            return f"{shutil.disk_usage(parent).free:,}"
-    return "?"
+        if parent.is_absolute() and parent.exists():
+            found = os.statvfs(parent)
+            inodes = ", but no inode for another file, are" if found.f_files and not found.f_favail else " are"
+            return f"{found.f_bavail * found.f_frsize:,} bytes{inodes}"
+    return ""
 
 
 #: SQLite's result codes, without what refines them (https://www.sqlite.org/rescode.html).
@@ -84,7 +87,7 @@ _POSTGRESQL = {
 def ledger_error(failure: BaseException, where: object) -> DownloadError:
     """The verdict on a failure of the ledger's database: SQLite's, or that of a driver for another one."""
     code = _database_code(failure)
-    room = f" {_free(where)} bytes are free there." if code == "disk-full" and Path(str(where)).exists() else ""
+    room = f" {_free(where)} free there." if code == "disk-full" and Path(str(where)).exists() else ""
     return error(code, f"{where}: {str(failure).strip()}.{room}")
 
 
@@ -101,6 +104,8 @@ def params_error(failure: OSError | ValueError | TypeError) -> DownloadError:
     """Classify what goes wrong with ONE's params files; the failure's own message says which file and why."""
     if isinstance(failure, TimeoutError):
         return error("params-busy", str(failure))
+    if isinstance(failure, OSError) and failure.filename:
+        return error("params-file", f"{failure.filename}: {failure.strerror}.")
     if isinstance(failure, OSError | JSONDecodeError):
         return error("params-file", str(failure))
     return error("bad-params", str(failure))

@@ -220,7 +220,7 @@ RULES: dict[str, Rule] = {
         "STOP_RUN",
         "RUN",
         "A params file of ONE cannot be used.",
-        "Do what the message says, or run `prefect-alyx setup` for the protocol.",
+        "Mend what the message names (its owner, its mode, its content), or run `prefect-alyx setup`.",
     ),
     "params-busy": _row(
         "RETRY",
@@ -242,7 +242,10 @@ RULES: dict[str, Rule] = {
         "Free some space and run again: what is on disk is kept, and the rest resumes.",
     ),
     "read-only": _row(
-        "STOP_RUN", "RUN", "The place cannot be written.", "Check the owner, the mode and the mount of the root."
+        "STOP_RUN",
+        "RUN",
+        "The place cannot be written.",
+        "Check the owner and the mode of what the message names, and its mount.",
     ),
     "target": _row(
         "SKIP_FILE",
@@ -281,6 +284,12 @@ RULES: dict[str, Rule] = {
         "The root is no directory and cannot be made one.",
         "Give another `--root`, or move away what stands in its place.",
     ),
+    "no-tree": _row(
+        "STOP_RUN",
+        "RUN",
+        "Nothing was downloaded there yet.",
+        "Check `--root`, and that its drive is mounted; `prefect-alyx fetch` and `sync` begin a tree.",
+    ),
     "not-ours": _row(
         "STOP_RUN",
         "RUN",
@@ -303,7 +312,7 @@ RULES: dict[str, Rule] = {
         "SKIP_FILE",
         "FILE",
         "A file of the deployments cannot be used.",
-        "Correct the lines that the message names; nothing was sent to the server.",
+        "Correct what the message names; nothing was sent to the server.",
     ),
     "prefect-refused": _row(
         "STOP_RUN",
@@ -327,7 +336,7 @@ RULES: dict[str, Rule] = {
         "RETRY",
         "RUN",
         "The Prefect API cannot be used.",
-        "Start that server, or correct PREFECT_API_URL; without it, a local server is started. Nothing is lost.",
+        "Start that server, or correct PREFECT_API_URL (it ends in /api); without it, a local server is started.",
     ),
     "prefect-login": _row(
         "STOP_RUN",
