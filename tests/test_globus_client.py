@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from deployments.sandbox.globus import TRANSFER_SCOPE
 from tasks.clients import client_for
 from tasks.clients.globus.batches import Item
 from tasks.clients.globus.client import GlobusClient
+from tasks.clients.globus.folders import below
 from tasks.clients.globus.https import GlobusHttpsClient
 from tasks.clients.globus.receiving import adopt
 from tasks.clients.partials import Partials
@@ -161,6 +163,26 @@ def test_a_folder_that_is_not_there_is_not_found(lab, client):
     assert code_of(client.list_folder, f"globus://{lab.STORE}/lab/none") == "not-found"
     assert code_of(client.download_folder, f"globus://{lab.STORE}/lab/none", lab.root / "x") == "not-found"
     assert list(lab.root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"name": ".", "type": "dir"},
+        {"name": "..", "type": "dir"},
+        {"name": "", "type": "dir"},
+        {"name": "again", "type": "dir"},  # below each folder another one, without end
+        {"name": "a/../../b", "type": "file", "size": 1},
+        {"name": None, "type": "file", "size": 1},
+        {"type": "file"},
+        {"name": "a", "type": "file", "size": "much"},
+        {"name": "a", "type": "file", "size": -1},
+    ],
+    ids=str,
+)
+def test_a_listing_that_no_file_system_has_is_one_error(entry):
+    service = SimpleNamespace(entries=lambda *_: [entry])
+    assert code_of(lambda: list(below(service, "globus://0b6f5a7c-a7a9-11e8-96fa-0a6d4e044368/lab/S2"))) == "protocol"
 
 
 # --- over HTTPS -----------------------------------------------------------------------------------------
