@@ -27,7 +27,8 @@ class Switchboard:
     """The clients of one run: one a protocol and repository, shared by all threads.
 
     A repository that refuses its credentials is closed: it is not asked again. One that keeps failing is
-    asked last, until it answers (a circuit breaker). `refusals` holds, by protocol and repository, how often one could
+    asked last, until it answers (a circuit breaker); and where it asks for more patience than a file has, not before
+    that time. `refusals` holds, by protocol and repository, how often one could
     not give a file that it was asked for, and why at last.
 
     Args:
@@ -53,6 +54,7 @@ class Switchboard:
         self._clients: dict[tuple[str, str], DownloadClient] = {}
         self.refusals: dict[tuple[str, str], tuple[int, str]] = {}
         self._trouble: Counter[tuple[str, str]] = Counter()
+        self._resting: dict[tuple[str, str], tuple[float, DownloadError]] = {}
         self._lock = threading.Lock()
 
     def order(self, sources: Sequence[Source]) -> list[Source]:
@@ -71,6 +73,9 @@ class Switchboard:
         with self._lock:
             if key in self.closed:
                 raise self.closed[key]
+            until, why = self._resting.get(key, (0.0, None))
+            if why and self.pace.monotonic() < until:
+                raise why
             if key not in self._clients:
                 self._clients[key] = self._connect(source)
             return self._clients[key]
@@ -93,6 +98,8 @@ class Switchboard:
                 self._trouble[key] += 1
                 if self._trouble[key] == _TROUBLE:
                     self.asked_last[key] = failure
+                if self._trouble[key] >= _TROUBLE and (failure.retry_after or 0.0) > self.options.deadline_seconds:
+                    self._resting[key] = self.pace.monotonic() + (failure.retry_after or 0.0), failure
             elif failure.code in CLOSING:
                 self.closed[key] = failure
 

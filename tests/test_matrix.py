@@ -249,6 +249,31 @@ def test_workers_of_one_process_leave_a_host_alone_that_asked_one_of_them_to(pro
         assert 29 <= max(pace.waits) <= 60
 
 
+@pytest.mark.parametrize("wait", ["1000000000", "86400", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_file_whose_server_asks_for_days_is_given_up_and_holds_no_other(protocol, tmp_path, wait):
+    with FaultServer() as server:
+        server.put("/0.npy", DATA, [Status(503, retry_after=wait)])
+        server.put("/1.npy", DATA)
+        pace = FakePace()
+        client = CLIENTS[protocol](server, WireOptions(), pace)
+        with pytest.raises(DownloadError, match="patience"):
+            client.download_file(client.to_address("0.npy"), tmp_path / "0.npy", digest=MD5)
+        client.download_file(client.to_address("1.npy"), tmp_path / "1.npy", digest=MD5)
+        assert (tmp_path / "1.npy").read_bytes() == DATA
+        assert len(server.hits("/0.npy")) == 1
+        assert max(pace.waits, default=0) < 60
+
+
+def test_a_file_that_a_bandwidth_limit_gives_days_waits_none_of_them_for_a_server_that_asks_to(protocol, tmp_path):
+    with FaultServer() as server:
+        server.put("/0.npy", DATA, [Status(429, retry_after="86400"), Good()])
+        pace = FakePace()
+        client = CLIENTS[protocol](server, WireOptions(meter=lambda _bytes: None), pace)
+        with pytest.raises(DownloadError, match="patience"):
+            client.download_file(client.to_address("0.npy"), tmp_path / "0.npy", digest=MD5)
+        assert max(pace.waits, default=0) < 60
+
+
 def wait_for_partial(root, size):
     """What a server has sent may still be on its way to the disk."""
     deadline = time.monotonic() + 30

@@ -15,6 +15,7 @@ from tasks.planfile import Plan, Space, Total
 from tasks.reporting import markdown
 from tasks.switchboard import Switchboard
 from tasks.tally import Tally
+from tests.pace import FakePace
 
 if TYPE_CHECKING:
     from tests.faults_client import Json
@@ -54,6 +55,26 @@ def test_it_is_asked_first_again_once_it_answers_and_the_report_remembers(board:
     assert len(board.remarks()) == 1
     fail(board, AWS, "server-error", 2)
     assert board.order([AWS, HTTP]) == [AWS, HTTP]
+
+
+def test_a_repository_that_asks_again_and_again_for_more_time_than_a_file_has_is_left_alone_for_it() -> None:
+    pace = FakePace()
+    board = Switchboard(RECORDS, WireOptions(deadline_seconds=600), pace)
+    for _ in range(3):
+        assert board.client(HTTP)
+        board.note(HTTP, error("throttled", "f: HTTP 503", retry_after=3600))
+    with pytest.raises(DownloadError) as caught:
+        board.client(HTTP)
+    assert (caught.value.code, caught.value.retry_after) == ("throttled", 3600)
+    pace.wait(3600)
+    assert board.client(HTTP)
+
+
+def test_a_wait_that_a_file_has_time_for_is_not_cut_short_by_giving_up() -> None:
+    board = Switchboard(RECORDS, WireOptions(deadline_seconds=600), FakePace())
+    for _ in range(9):
+        board.note(HTTP, error("throttled", "f: HTTP 503", retry_after=60))
+    assert board.client(HTTP)
 
 
 def test_success_between_failures_keeps_it_in_its_place(board: Switchboard) -> None:

@@ -83,9 +83,11 @@ class Answer:
         if self._decoder is None:
             yield data
             return
-        while data and not self._decoder.eof:
+        while data:
+            if self._decoder.eof:  # gzip may be several streams, one after another
+                self._decoder = _decoder()
             yield self._decoder.decompress(data, _PIECE)
-            data = self._decoder.unconsumed_tail
+            data = self._decoder.unconsumed_tail or self._decoder.unused_data
 
     # --- the head ---------------------------------------------------------------------------------
 
@@ -137,6 +139,8 @@ class Answer:
         missing = (self.partial.expected.size or 0) - self.partial.size
         if missing > 0 and "content-length" not in self.headers and self._decoder is None:
             raise error("connection-lost", f"{self.where}: {missing:,} bytes are missing.")
+        if self._decoder and self.received and not self._decoder.eof:
+            raise error("connection-lost", f"{self.where}: the compressed body ends too soon.")
 
     def _conclude(self) -> None:
         self.raise_failure()
@@ -227,7 +231,7 @@ class Answer:
             return
         if encoding not in ("gzip", "x-gzip", "deflate"):
             raise error("bad-request", f"{self.where}: it compresses with {encoding[:20]!r}, unasked.")
-        self._decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        self._decoder = _decoder()
 
     def _check_length(self, offset: int) -> None:
         """Compare what is announced with what is registered, before a byte is moved."""
@@ -273,3 +277,8 @@ class Answer:
     def resumable(self) -> bool:
         """Whether what was written can be continued by a range of the object: not after decompression."""
         return self._decoder is None
+
+
+def _decoder() -> zlib._Decompress:
+    """Of gzip and of zlib's own form, whichever comes."""
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)

@@ -71,9 +71,10 @@ class Fetch:
     budget: Budget = field(init=False)
 
     def __post_init__(self) -> None:
-        wire, seconds = self.wire, self.wire.options.deadline(self.partial.expected.size)
+        wire, options = self.wire, self.wire.options
+        seconds, wait = options.deadline(self.partial.expected.size), options.deadline_seconds
         self.name = unquote(self.address.rpartition("/")[2])
-        self.budget = Budget(wire.pace, wire.holds, attempts=self.attempts, seconds=seconds)
+        self.budget = Budget(wire.pace, wire.holds, attempts=self.attempts, seconds=seconds, longest_wait=wait)
 
     def run(self, first: Exchange | None = None) -> None:
         """Attempt until the partial is proven.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from math import inf
 from typing import TYPE_CHECKING
 
 from tasks.clients.verdicts import DownloadError, Verdict, error
@@ -54,15 +55,18 @@ class Budget:
         holds: Which hosts asked for patience.
         attempts: Requests in a row without progress.
         seconds: Time in all, waits included.
+        longest_wait: What a server may ask to wait at once. A large file, or one whose speed is limited, has hours or
+            days; but none of them to wait for a server that names a time nobody can believe.
     """
 
-    def __init__(self, pace: Pace, holds: Holds, *, attempts: int, seconds: float) -> None:
+    def __init__(self, pace: Pace, holds: Holds, *, attempts: int, seconds: float, longest_wait: float = inf) -> None:
         self.pace = pace
         self.holds = holds
         self.attempts = attempts
         self.idle = 0
         self.mismatches = 0
         self.end = pace.monotonic() + seconds
+        self.longest_wait = longest_wait
 
     def seconds_left(self) -> float:
         """Time that is left; never nothing, since 0 means no limit to libcurl."""
@@ -74,15 +78,22 @@ class Budget:
             raise failure
         self.idle = 0 if progress >= PROGRESS_BYTES else self.idle + 1
         wait = failure.retry_after or self.pace.backoff(self.idle)
-        if self.idle >= self.attempts or wait > self.seconds_left():
+        if self.idle >= self.attempts or not self._may_wait(wait):
             raise failure
         if not failure.retry_after:
             self.pace.wait(wait)
 
     def heed(self, failure: DownloadError, host: str) -> None:
-        """Hold a host for as long as it asks, for all threads; they come back spread over as long again."""
-        if failure.verdict is Verdict.RETRY and failure.retry_after:
-            self.holds.set(host, self.pace.monotonic() + failure.retry_after, failure.retry_after)
+        """Hold a host for as long as it asks, for all threads; they come back spread over as long again.
+
+        A wait that is too long for this file is taken for an answer about this file: the others ask for themselves.
+        """
+        wait = failure.retry_after
+        if failure.verdict is Verdict.RETRY and wait and self._may_wait(wait):
+            self.holds.set(host, self.pace.monotonic() + wait, wait)
+
+    def _may_wait(self, seconds: float) -> bool:
+        return seconds <= min(self.longest_wait, self.seconds_left())
 
     def wait_for(self, host: str) -> None:
         """Wait as long as the host asked for, unless that is longer than the file may take."""
