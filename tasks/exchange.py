@@ -142,6 +142,8 @@ def exchange(
     except (OSError, HTTPError) as failure:
         # Not `from failure`: the frames of requests hold header and form, and a report of a crash shows frames.
         raise alyx_unreachable(failure, request=f"{method} {url}") from None
+    except ValueError:  # what parsers of addresses raise, requests' own included
+        raise error("alyx-redirect", f"{method} {url}: it redirects to what is no address.") from None
 
 
 def _followed(session: requests.Session, method: str, url: str, limits: Limits, request: dict[str, Any]) -> Answer:

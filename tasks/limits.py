@@ -9,7 +9,6 @@ import logging
 import re
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -19,7 +18,9 @@ from prefect.concurrency.sync import concurrency, rate_limit
 from prefect.events import emit_event
 
 from tasks.alyx import AlyxClient
+from tasks.clients import wire
 from tasks.clients.seams import Pace
+from tasks.clients.wire import Request
 from tasks.progress import tolerant
 from tasks.throttle import BEYOND
 
@@ -73,8 +74,8 @@ def limits_of(transfers: Iterable[Transfer]) -> list[str]:
 
 
 def host_of(address: str) -> str:
-    """Host and port of an address, without a login that may stand before them."""
-    return urlsplit(address).netloc.rpartition("@")[2]
+    """Host and port of an address, without a login that may stand before them; also of one that no parser takes."""
+    return wire.host_of(Request(address))
 
 
 def known_limits(client: SyncPrefectClient) -> dict[str, GlobalConcurrencyLimitResponse]:

@@ -94,10 +94,17 @@ def _offer(alyx: AlyxClient, tag: str) -> tuple[Json, str]:
         raise error("tables", "Alyx does not say of what date they are.")
     if tag and (not info.get("location") or tag not in info.get("database_tags", ())):
         raise error("tables", f"Alyx has none of the tag {tag!r} alone.")
-    url = urljoin(f"{alyx.url}/", str(info.get("location") or "cache.zip"))
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise error("tables", f"They lie at {url}, which is no web address.")
-    return info, url
+    return info, _place(alyx.url, str(info.get("location") or "cache.zip"))
+
+
+def _place(base: str, location: str) -> str:
+    try:
+        url = urljoin(f"{base}/", location)
+        if urlsplit(url).scheme in ("http", "https"):
+            return url
+    except ValueError:  # half an IPv6 address, say
+        pass
+    raise error("tables", f"They lie at {location}, which is no web address.")
 
 
 class _Archive(HttpClient):

@@ -23,6 +23,7 @@ from tasks.clients.wire import Request
 from tasks.limits import limits_of
 from tasks.model import Source
 from tasks.sources import on_this_machine
+from tasks.table_files import current
 from tests.loopback import Clock, Reply, answering, client_of, code_of, serve
 from tests.pace import FakePace
 
@@ -202,6 +203,35 @@ def test_a_region_does_not_choose_the_host(region, tmp_path):
 def test_a_login_in_an_address_stays_out_of_the_names_of_limits():
     source = Source("http", "lab", "http://ana:anas-password@host:81/a.npy")
     assert limits_of([SimpleNamespace(sources=(source,))]) == ["alyx-repository-lab", "alyx-server-host-81"]
+
+
+@pytest.mark.parametrize("root", ["http://[::1/", "http://a]b/", "http://\u2100.example.org/"])
+def test_a_repository_whose_address_no_parser_takes_kills_no_batch(root, tmp_path):
+    """What a batch asks of Prefect's limits comes from all its addresses, before the first of them is asked."""
+    names = limits_of([SimpleNamespace(sources=(Source("http", "odd", f"{root}a.npy"),))])
+    assert names[0] == "alyx-repository-odd"
+    with pytest.raises(DownloadError):
+        fetch(root, tmp_path)
+
+
+@pytest.mark.parametrize("root", ["ftp://ana:anas-password@files.example.org/", "files.example.org/data/", "not a url"])
+def test_a_data_url_that_is_no_web_address_is_none_before_anything_is_asked(root, tmp_path):
+    with pytest.raises(DownloadError, match="odd is no web address") as caught:
+        client_for("http", {"name": "odd", "data_url": root}, {}, OPTIONS).to_address("a.npy")
+    assert caught.value.code == "not-addressable"
+    assert "anas-password" not in str(caught.value)
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "//[", "http://\u2100/"])
+def test_an_alyx_that_redirects_to_half_an_address_is_one_error(location):
+    with serve(moved(location.encode().decode("latin-1"))) as server:
+        assert code_of(lambda: client_of(server.url).rest("labs", "list")) == "alyx-redirect"
+
+
+def test_tables_that_lie_at_half_an_address_are_one_error():
+    info = {"date_created": "2026-11-22 07:02", "location": "http://[::1"}
+    with serve(answering(Reply.of(info))) as server:
+        assert code_of(lambda: current(client_of(server.url))) == "tables"
 
 
 # --- what a request may hold --------------------------------------------------------------------------------------

@@ -358,12 +358,32 @@ def test_a_wrong_code_is_told_and_the_profile_stays(home, monkeypatch):
     assert "refresh_token" not in stored(home)
 
 
-def test_without_a_terminal_nobody_is_asked_and_nothing_is_written(home, monkeypatch):
+def test_without_a_terminal_the_profile_is_written_and_the_login_is_missed_where_it_is_needed(
+    home, monkeypatch, caplog
+):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    with pytest.raises(DownloadError, match="Nobody is at a terminal") as caught:
-        GlobusClient.setup(GLOBUS_CLIENT_ID=NATIVE)
-    assert "GLOBUS_CLIENT_SECRET" in caught.value.next_step
-    assert not (home / ".one").exists()
+    fields = GlobusClient.setup(GLOBUS_CLIENT_ID=NATIVE, local_endpoint=NATIVE, local_path=str(home))
+    assert stored(home) == fields
+    assert fields["GLOBUS_CLIENT_ID"] == NATIVE
+    assert "Nobody is logged in to Globus yet" in caplog.text
+    assert code_of(ask).code in ("globus-login", "not-configured")
+
+
+def test_without_a_terminal_what_is_missing_is_named_and_nothing_is_written(home, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(DownloadError, match="misses GLOBUS_CLIENT_ID"):
+        GlobusClient.setup(local_path=str(home))
+    assert not (home / ".one" / ".remote").exists()
+
+
+def test_a_service_account_of_the_environment_needs_neither_a_login_nor_a_client_id(home, monkeypatch, caplog):
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setenv("GLOBUS_CLIENT_ID", NATIVE)
+    monkeypatch.setenv("GLOBUS_CLIENT_SECRET", SECRET)
+    GlobusClient.setup(local_endpoint=NATIVE, local_path=str(home))
+    assert (stored(home)["local_endpoint"], stored(home)["local_path"]) == (NATIVE, str(home))
+    assert SECRET not in (home / ".one" / ".remote").read_text()
+    assert not caplog.text
 
 
 def test_a_script_may_bring_its_refresh_token(lab, home, monkeypatch):

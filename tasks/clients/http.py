@@ -100,6 +100,10 @@ class HttpClient(StreamingClient):
         root = self.repository.get("data_url")
         if not root:
             raise error("not-addressable", f"Repository {self.repository.get('name')} has no data_url.")
+        if not str(root).lower().startswith(("http://", "https://")):  # Alyx takes ftp:// there, too
+            raise error(
+                "not-addressable", f"The data_url of repository {self.repository.get('name')} is no web address."
+            )
         return str(root)
 
     def _find_login(self) -> tuple[str, SecretStr] | None:

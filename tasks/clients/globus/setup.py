@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,15 @@ from tasks.clients import profiles, store
 from tasks.clients.globus.asking import verdict_on
 from tasks.clients.globus.endpoints import endpoint_uuid
 from tasks.clients.globus.local import installed_endpoint, writable_paths
-from tasks.clients.globus.login import PROTOCOL, native_client, token_fields
+from tasks.clients.globus.login import PROTOCOL, native_client, service_account, token_fields
 from tasks.clients.profiles import Field
-from tasks.clients.verdicts import error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Json = dict[str, Any]
+
+_log = logging.getLogger(__name__)
 
 _SCOPE = "urn:globus:auth:scope:transfer.api.globus.org:all"
 _DATA_ACCESS = "https://auth.globus.org/scopes/{}/data_access"
@@ -26,27 +28,25 @@ _TOKENS = ("refresh_token", "access_token", "expires_at_seconds")
 
 
 def set_up(profile: str, given: Mapping[str, object]) -> Json:
-    """Write a profile, and log its person in.
+    """Write a profile, and log its person in; a service account needs no login, and is stored nowhere.
 
     Args:
         profile: Its name.
         given: Fields that need not be asked for; a `refresh_token` makes the login needless.
 
     Raises:
-        DownloadError: as :func:`profiles.setup`; `globus-login`, where there is no login and nobody to log in
-            (nothing is written then), or the login fails (then the other fields are written).
+        DownloadError: as :func:`profiles.setup`; `globus-login`, where the login fails (the other fields are written).
     """
     asked_for = {name: value for name, value in given.items() if name not in _TOKENS}
-    profiles.refuse_strangers(PROTOCOL, _wanted(), asked_for)
+    is_service = service_account({}) is not None
+    wanted = _wanted(needs_client=not is_service)
     tokens = {name: given[name] for name in _TOKENS if given.get(name)}
-    known = {**(store.profile(PROTOCOL, profile) or {}), **tokens}
-    if not _at_terminal() and not known.get("refresh_token"):
-        detail = "Nobody is at a terminal to log in. On a server, use a service account."
-        raise error("globus-login", detail)
-    fields = profiles.setup(PROTOCOL, profile, _wanted(), asked_for)
+    fields = profiles.setup(PROTOCOL, profile, wanted, asked_for)
     _check(fields)
-    if _at_terminal() and not tokens:
-        tokens = _log_in(fields, profile)
+    if not tokens and not is_service:
+        tokens = _log_in(fields, profile) if _at_terminal() else {}
+    if not is_service and not {**fields, **tokens}.get("refresh_token"):
+        _log.warning("Nobody is logged in to Globus yet: run `prefect-alyx setup globus` at a terminal.")
     return store.merge_profile(PROTOCOL, profile, tokens) if tokens else fields
 
 
@@ -68,10 +68,10 @@ def log_out(profile: str) -> None:
     store.merge_profile(PROTOCOL, profile, {"refresh_token": None, "access_token": None, "expires_at_seconds": 0})
 
 
-def _wanted() -> tuple[Field, ...]:
+def _wanted(*, needs_client: bool) -> tuple[Field, ...]:
     paths = writable_paths()
     return (
-        Field("GLOBUS_CLIENT_ID", "Globus client ID"),
+        Field("GLOBUS_CLIENT_ID", "Globus client ID", optional=not needs_client),
         Field("local_endpoint", "UUID of this computer's endpoint", default=installed_endpoint(), optional=True),
         Field("local_path", "Directory that it shows", default=str(paths[0]) if paths else None, optional=True),
         Field("local_endpoint_path", "What it calls that directory, if not the same", optional=True),
@@ -81,7 +81,8 @@ def _wanted() -> tuple[Field, ...]:
 
 def _check(fields: Json) -> None:
     """Refuse what is no UUID, before anybody logs in to it."""
-    endpoint_uuid(fields["GLOBUS_CLIENT_ID"], "GLOBUS_CLIENT_ID")
+    if fields.get("GLOBUS_CLIENT_ID"):
+        endpoint_uuid(fields["GLOBUS_CLIENT_ID"], "GLOBUS_CLIENT_ID")
     for endpoint_id in (fields.get("local_endpoint"), *_collections(fields)):
         if endpoint_id:
             endpoint_uuid(endpoint_id, "The profile")
