@@ -212,6 +212,29 @@ def test_a_file_that_is_forbidden_does_not_stop_the_run(tmp_path):
             assert caught.value.verdict is Verdict.NEXT_SOURCE
 
 
+def test_forbidden_files_that_come_first_stop_nothing_and_credentials_that_open_no_file_stop_soon(tmp_path):
+    """A run that has only the forbidden files of a release left, or meets them first, is no run without a login."""
+    with FaultServer() as server:
+        server.put("/good.npy", DATA)
+        for number in range(20):
+            server.put(f"/{number}.npy", DATA, [Status(403)])
+        repository = {"name": "r", "data_url": server.endpoint, "globus_is_personal": False}
+        login = {"HTTP_DATA_SERVER_LOGIN": "u", "HTTP_DATA_SERVER_PWD": "p"}
+
+        def verdict(client, name):
+            try:
+                client.download_file(client.to_address(name), tmp_path / name, size=len(DATA), digest=MD5)
+            except DownloadError as failure:
+                return failure.verdict
+            return None
+
+        first = client_for("http", repository, login, QUICK, pace=FakePace())
+        assert {verdict(first, f"{number}.npy") for number in range(5)} == {Verdict.NEXT_SOURCE}
+        assert verdict(first, "good.npy") is None
+        second = client_for("http", repository, login, QUICK, pace=FakePace())
+        assert Verdict.STOP_RUN in [verdict(second, f"{number}.npy") for number in range(16)]
+
+
 def test_a_storm_of_429_is_met_with_patience_and_spread(protocol, tmp_path):
     """32 workers, each a process's worth of state: none comes back too soon, and not all at once."""
     data = DATA[:5000]

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _REFUSALS = (401, 403)
+#: So many refusals in a row, where nothing was had yet, mean the credentials. Fewer need not: a run may have nothing
+#: but the forbidden files of a release left to ask for, and S3 says 403 of a missing file, too.
+_MOST_REFUSALS = 8
 
 
 class Access:
@@ -36,8 +39,8 @@ class Access:
     def judge(self, failure: DownloadError) -> DownloadError:
         """The error that a 403 amounts to: itself, or `refused` when the credentials are worth nothing any more.
 
-        The last file that was had is asked for one byte; where there is none, the second refusal in a row decides.
+        The last file that was had is asked for one byte; where there is none, the number of refusals in a row decides.
         """
         self._refused += 1
-        lost = self._status(self._worked) in _REFUSALS if self._worked else self._refused > 1
+        lost = self._status(self._worked) in _REFUSALS if self._worked else self._refused >= _MOST_REFUSALS
         return error("refused", failure.reason) if lost else failure
