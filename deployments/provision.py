@@ -32,7 +32,7 @@ from deployments.check import checked
 from deployments.site import Site
 from deployments.wanted import same, wanted
 from tasks.clients.verdicts import error
-from tasks.limits import alyx_limit, alyx_rate, repository_limit, server_limit
+from tasks.transfer.limits import alyx_limit, alyx_rate, repository_limit, server_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

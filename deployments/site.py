@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, 
 from deployments.keys import unknown
 from deployments.lines import Lined
 from tasks.clients.verdicts import DownloadError
-from tasks.credentials import base_url
 from tasks.hints import did_you_mean
+from tasks.rest.credentials import base_url
 from tasks.selection import Selection
 
 if TYPE_CHECKING:

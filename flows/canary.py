@@ -16,9 +16,9 @@ from tasks.blocks import use_blocks
 from tasks.catalogue import repositories
 from tasks.clients import DownloadError, Verdict, WireOptions
 from tasks.clients.seams import Pace
+from tasks.keeping.probing import Cost, Route, probe, routes
 from tasks.model import Json
 from tasks.preparing import find_root
-from tasks.probing import Cost, Route, probe, routes
 from tasks.settings import AlyxSettings
 from tasks.wording import canary_line, human_bytes
 

@@ -25,7 +25,7 @@ from tasks.wording import coded, wrapped
 
 if TYPE_CHECKING:
     from flows.fetched import Fetched
-    from tasks.mirroring import Mode
+    from tasks.keeping.mirroring import Mode
 
 #: What the caller got wrong, though it stops a run as well.
 _MISUSE = ("selection", "settings", "no-root", "alyx-no-url")
@@ -293,9 +293,9 @@ def tables(root: Path | None, to: Path | None) -> int:
     if not find_spec("pyarrow"):
         raise click.UsageError("The tables need pyarrow: `pip install prefect-alyx[tables]`.")
     from tasks.alyx import AlyxClient
-    from tasks.one_tables import write_tables
     from tasks.preparing import find_root
     from tasks.settings import AlyxSettings
+    from tasks.tables.writing import write_tables
 
     alyx = AlyxClient()
     place = find_root(root, AlyxSettings.read(), alyx)

@@ -17,22 +17,23 @@ from prefect.settings import get_current_settings
 
 from flows.exit_codes import DONE, STOPPED, TEMPORARY
 from flows.local_server import running_server
-from tasks import local_checks, remote_checks
 from tasks.alyx import AlyxClient
+from tasks.checks import local as local_checks
+from tasks.checks import remote as remote_checks
+from tasks.checks.finding import Finding
 from tasks.clients import WireOptions
 from tasks.clients.seams import Pace, bounded
 from tasks.clients.verdicts import DownloadError, Verdict, error, os_error
-from tasks.exchange import Limits
-from tasks.finding import Finding
 from tasks.preparing import find_root
+from tasks.rest.exchange import Limits
 from tasks.settings import AlyxSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from tasks.checks.remote import Check
     from tasks.model import Json
-    from tasks.remote_checks import Check
 
 #: Longest time for one check, and how many go side by side.
 _SECONDS = 20.0

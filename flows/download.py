@@ -17,11 +17,11 @@ from flows.fetched import Fetched
 from flows.runners import batch_runner
 from flows.running import conclude, has_room, run_plan
 from tasks.blocks import use_blocks
-from tasks.limits import alyx_slot
-from tasks.planfile import Plan
+from tasks.plan.planfile import Plan
 from tasks.preparing import prepare
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
+from tasks.transfer.limits import alyx_slot
 from tasks.wording import plan_line, selection_words
 
 if TYPE_CHECKING:

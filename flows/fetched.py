@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tasks.model import Json, Outcome, Summary
-    from tasks.planfile import Plan
-    from tasks.throughput import Sample
+    from tasks.plan.planfile import Plan
+    from tasks.telling.throughput import Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from flows.fetched import Fetched, StoppedError
 from flows.local_server import prefect_api
 from flows.mirror import mirror
 from flows.verify import verify as verify_flow
-from tasks.adopting import labs_under, prepare_adoption
 from tasks.clients.verdicts import DownloadError, error
+from tasks.keeping.adopting import labs_under, prepare_adoption
 from tasks.model import Summary
 from tasks.preparing import failed_before, prepare, require_place
 from tasks.selection import Selection
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from prefect.client.schemas.objects import State as PrefectState
 
-    from tasks.mirroring import Mode
-    from tasks.planfile import Plan
+    from tasks.keeping.mirroring import Mode
+    from tasks.plan.planfile import Plan
 
     Say = Callable[[str], None]
 

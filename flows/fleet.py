@@ -27,14 +27,14 @@ from flows.fetched import Fetched
 from flows.running import conclude
 from tasks.blocks import use_blocks
 from tasks.clients.seams import Pace
-from tasks.following import Fleet, Shard, Standing
-from tasks.ledgers import open_ledger
+from tasks.keeping.following import Fleet, Shard, Standing
+from tasks.ledgers.opening import open_ledger
 from tasks.model import Summary
-from tasks.planfile import Plan
-from tasks.progress import tolerant
+from tasks.plan.planfile import Plan
+from tasks.plan.sharding import By, shards
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
-from tasks.sharding import By, shards
+from tasks.telling.progress import tolerant
 from tasks.wording import headline, selection_words
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def run_shards(plan: Plan, asked: Json, by: By, at_once: int, count: int | None)
 
 @dataclass(frozen=True, slots=True)
 class WorkPool:
-    """Prefect's workers; see `tasks.following.Pool`.
+    """Prefect's workers; see `tasks.keeping.following.Pool`.
 
     Attributes:
         deployment: What runs a shard; it has no limit of its own, since the pool and the fleet have one.

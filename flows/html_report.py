@@ -20,15 +20,15 @@ from matplotlib.ticker import FuncFormatter
 
 from tasks.clients.verdicts import os_error
 from tasks.model import State
-from tasks.tally import Tally
-from tasks.throughput import rates
+from tasks.telling.throughput import rates
+from tasks.transfer.tally import Tally
 from tasks.wording import human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from flows.fetched import Fetched
-    from tasks.throughput import Sample
+    from tasks.telling.throughput import Sample
 
 #: Missing files that are named before the rest is only counted; a page of more helps nobody.
 _MOST_ROWS = 1000

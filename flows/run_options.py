@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks.bandwidth import Timetable
+from tasks.transfer.bandwidth import Timetable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,14 +21,14 @@ from flows.teller import teller
 from tasks.alyx import AlyxClient
 from tasks.clients.verdicts import DownloadError
 from tasks.downloading import download_batch, taking_part
-from tasks.leases import leased
+from tasks.ledgers.leases import leased
+from tasks.ledgers.settled import Settled
 from tasks.model import Summary
 from tasks.preparing import require_place
-from tasks.progress import Progress, tolerant
 from tasks.reporting import report, report_batch, report_begin, report_full
 from tasks.settings import AlyxSettings
-from tasks.settled import Settled
-from tasks.telling import tell_alyx
+from tasks.telling.alyx import tell_alyx
+from tasks.telling.progress import Progress, tolerant
 from tasks.wording import batch_label, files, headline, human_bytes, span_words
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from prefect.futures import PrefectFuture
 
     from tasks.downloading import Run
-    from tasks.leases import Lease
+    from tasks.ledgers.leases import Lease
     from tasks.model import Json
-    from tasks.planfile import Plan
+    from tasks.plan.planfile import Plan
 
 #: How often a look is taken at how far it is.
 _LOOK_SECONDS = 1.0

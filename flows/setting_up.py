@@ -12,7 +12,7 @@ import click
 from tasks.alyx import AlyxClient
 from tasks.clients import client_class, one_files, protocol_name, store
 from tasks.clients.verdicts import DownloadError, Verdict, error
-from tasks.credentials import Credentials, base_url, secret
+from tasks.rest.credentials import Credentials, base_url, secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -12,9 +12,9 @@ from tasks.alyx import AlyxClient
 from tasks.clients.owners import FREE
 from tasks.clients.partial import SUFFIX
 from tasks.clients.tree import Tree
-from tasks.disk import free_bytes
-from tasks.ledgers import read_ledger
+from tasks.ledgers.opening import read_ledger
 from tasks.model import State, Summary
+from tasks.plan.disk import free_bytes
 from tasks.preparing import REST, find_root
 from tasks.wording import coded, files, human_bytes, selection_words, wrapped
 

@@ -15,12 +15,12 @@ from rich.progress import BarColumn, DownloadColumn, TaskID, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.theme import Theme
 
-from tasks.answers import left
+from tasks.telling.answers import left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tasks.answers import Standing
+    from tasks.telling.answers import Standing
 
 #: How often a line says how far it is; each costs the Prefect server a millisecond.
 LINE_SECONDS = 30.0

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_se
 
 from flows.local_server import running_server
 from tasks.clients.seams import Pace, bounded
-from tasks.limits import WAITED, WAITING, known_limits
+from tasks.transfer.limits import WAITED, WAITING, known_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

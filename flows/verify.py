@@ -14,11 +14,11 @@ from flows.fetched import Fetched
 from flows.runners import batch_runner
 from flows.running import conclude, has_room, run_plan
 from tasks.blocks import use_blocks
-from tasks.limits import alyx_slot
-from tasks.planfile import Plan
-from tasks.scrubbing import scrub_batch
+from tasks.keeping.scrubbing import scrub_batch
+from tasks.keeping.verifying import prepare_scrub
+from tasks.plan.planfile import Plan
 from tasks.settings import AlyxSettings
-from tasks.verifying import prepare_scrub
+from tasks.transfer.limits import alyx_slot
 from tasks.wording import plan_line
 
 Share = Annotated[float, Field(gt=0, le=1)]

@@ -21,16 +21,16 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks import tables
-from tasks.disk import look
-from tasks.pages import Page
-from tasks.planfile import Space
+from tasks.plan.disk import look
+from tasks.plan.planfile import Space
+from tasks.plan.sources import Router
 from tasks.planning import make_plan
 from tasks.preparing import Addresses
+from tasks.rest.pages import Page
 from tasks.selection import Selection
-from tasks.sources import Router
-from tasks.table_files import DATASETS, SESSIONS
-from tasks.table_rows import Tables
+from tasks.tables import catalogue as tables
+from tasks.tables.files import DATASETS, SESSIONS
+from tasks.tables.rows import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,12 +15,12 @@ from tasks.clients.base import DownloadClient
 from tasks.clients.one_files import same_server
 from tasks.clients.seams import Pace
 from tasks.clients.verdicts import DownloadError, Verdict, alyx_answer, error, printable, retry_after
-from tasks.credentials import Credentials, base_url, credentials_from
-from tasks.exchange import Answer, Limits, PasswordAuth, TokenAuth, exchange, new_session
 from tasks.hints import did_you_mean
-from tasks.login import Login
-from tasks.pages import PAGE_ROWS, Page, check_filters, complete
-from tasks.throttle import Throttle, shared_file
+from tasks.rest.credentials import Credentials, base_url, credentials_from
+from tasks.rest.exchange import Answer, Limits, PasswordAuth, TokenAuth, exchange, new_session
+from tasks.rest.login import Login
+from tasks.rest.pages import PAGE_ROWS, Page, check_filters, complete
+from tasks.rest.throttle import Throttle, shared_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ class AlyxClient:
 
     Args:
         url: Alyx's address; by default ALYX_URL, then ONE's own default.
-        credentials: A login; by default see :func:`tasks.credentials.credentials_from`.
+        credentials: A login; by default see :func:`tasks.rest.credentials.credentials_from`.
         pace: Clock and stop signal.
         limits: What a request may cost.
         throttle: By default the one that all processes of this machine share for this user.

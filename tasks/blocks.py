@@ -14,7 +14,7 @@ from prefect.types import SecretDict
 from pydantic import Field, SecretStr
 
 from tasks.clients import store
-from tasks.credentials import Credentials, base_url
+from tasks.rest.credentials import Credentials, base_url
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

@@ -7,20 +7,20 @@ from datetime import UTC
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tasks.choice import Candidate, chosen, ignore
 from tasks.clients.verdicts import error
+from tasks.datasets.choice import Candidate, chosen, ignore
+from tasks.datasets.sessions import Session, batches, complete_by_id, sessions, sessions_by_id
 from tasks.hints import did_you_mean
 from tasks.layout import local_path
 from tasks.model import Dataset, FileRecord
-from tasks.pages import MOST_IDS, PAGE_ROWS, complete, id_in, readable, row_key
-from tasks.sessions import Session, batches, complete_by_id, sessions, sessions_by_id
+from tasks.rest.pages import MOST_IDS, PAGE_ROWS, complete, id_in, readable, row_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from tasks.model import Skip
-    from tasks.pages import Pages
+    from tasks.rest.pages import Pages
     from tasks.selection import Selection
 
 Json = dict[str, Any]
@@ -55,7 +55,7 @@ def datasets(
     Args:
         selection: What is meant.
         alyx: Whom to ask.
-        left_out: See :func:`tasks.choice.chosen`.
+        left_out: See :func:`tasks.datasets.choice.chosen`.
         changed_since: Leave out sessions of which no dataset changed since then. Datasets that were asked for by id,
             and those without a session, are yielded all the same.
 

@@ -18,25 +18,25 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
 from tasks.alyx import AlyxClient
-from tasks.bandwidth import meter
-from tasks.carrying import Carried, Carrier, Passed
 from tasks.catalogue import repositories
 from tasks.clients import DownloadError, Verdict, WireOptions
 from tasks.clients.partials import Partials
 from tasks.clients.publish import publish
 from tasks.clients.seams import Pace
 from tasks.clients.tree import Tree
-from tasks.crew import Crew
-from tasks.ledgers import open_ledger
-from tasks.limits import limits_of, slots
-from tasks.managed import Delivery, prune_received
+from tasks.ledgers.opening import open_ledger
 from tasks.model import Json, Outcome, State, Summary
-from tasks.outcomes import published
-from tasks.planfile import Plan, plans, prune_plans, read_batch
+from tasks.plan.planfile import Plan, plans, prune_plans, read_batch
 from tasks.settings import AlyxSettings
-from tasks.small_files import SmallFiles
-from tasks.switchboard import Switchboard
-from tasks.tally import Tally
+from tasks.transfer.bandwidth import meter
+from tasks.transfer.carrying import Carried, Carrier, Passed
+from tasks.transfer.crew import Crew
+from tasks.transfer.limits import limits_of, slots
+from tasks.transfer.managed import Delivery, prune_received
+from tasks.transfer.outcomes import published
+from tasks.transfer.small_files import SmallFiles
+from tasks.transfer.switchboard import Switchboard
+from tasks.transfer.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import TaskRun
     from prefect.tasks import Task
 
-    from tasks.carrying import Arrival
     from tasks.ledger import Ledger
     from tasks.model import Transfer
+    from tasks.transfer.carrying import Arrival
 
     #: Brings one transfer as far as it can be published, or says what became of it.
     Carry = Callable[[Transfer], Arrival]

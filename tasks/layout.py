@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from tasks.sessions import Session
+    from tasks.datasets.sessions import Session
 
 Json = dict[str, Any]
 

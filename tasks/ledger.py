@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import sqlalchemy as sa
 
-from tasks import ledger_tables as tables
 from tasks.clients.verdicts import Verdict
-from tasks.ledger_bulk import write
-from tasks.ledger_database import Database
-from tasks.ledger_tables import leases, proofs, runs, storable_all, transfers
+from tasks.ledgers import tables
+from tasks.ledgers.bulk import write
+from tasks.ledgers.database import Database
+from tasks.ledgers.tables import leases, proofs, runs, storable_all, transfers
 from tasks.model import Failure, Outcome, Proof, State
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Ledger:
         """Open a ledger for reading and writing; it is made where there is none.
 
         Args:
-            place: The root whose ledger it is, or the URL of a database; `tasks.ledgers` knows the settings.
+            place: The root whose ledger it is, or the URL of a database; `tasks.ledgers.opening` knows the settings.
             patience: Seconds to wait while another process writes.
             now: Clock, in UTC.
 

@@ -14,23 +14,23 @@ from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
-from tasks.batching import cut, work
-from tasks.claims import judged, name_key
 from tasks.clients.paths import safe_path
 from tasks.clients.proof import Expected
 from tasks.clients.verdicts import DownloadError, Verdict, error
-from tasks.entries import Entries, Entry, Present
 from tasks.layout import place_of
 from tasks.model import Skip, Transfer
-from tasks.planfile import Lines, Plan, Share, Total
-from tasks.spool import Spool, line
+from tasks.plan.batching import cut, work
+from tasks.plan.claims import judged, name_key
+from tasks.plan.entries import Entries, Entry, Present
+from tasks.plan.planfile import Lines, Plan, Share, Total
+from tasks.plan.spool import Spool, line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tasks.model import Dataset, Failure, Proof, Source, Stat
-    from tasks.planfile import Space
-    from tasks.sources import Router
+    from tasks.plan.planfile import Space
+    from tasks.plan.sources import Router
 
     #: What the ledger proves of these paths.
     Known = Callable[[Sequence[str]], Mapping[str, Proof]]

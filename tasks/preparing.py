@@ -12,15 +12,15 @@ from tasks.catalogue import repositories, still_there
 from tasks.clients import PROC_PRECEDENCE, DownloadClient, client_class, client_for
 from tasks.clients.one_files import cache_dir
 from tasks.clients.verdicts import error
-from tasks.disk import free_bytes, look, require_writable
-from tasks.file_records import with_kachery
-from tasks.ledgers import known_ledger, read_ledger
-from tasks.listing import Listing, listing
-from tasks.planfile import Plan, Space
+from tasks.datasets.file_records import with_kachery
+from tasks.datasets.listing import Listing, listing
+from tasks.ledgers.opening import known_ledger, read_ledger
+from tasks.plan.disk import free_bytes, look, require_writable
+from tasks.plan.planfile import Plan, Space
+from tasks.plan.sources import ANYWHERE, KACHERY, Router, on_this_machine
 from tasks.planning import make_plan
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
-from tasks.sources import ANYWHERE, KACHERY, Router, on_this_machine
 from tasks.wording import human_bytes
 
 if TYPE_CHECKING:

@@ -12,21 +12,21 @@ from urllib.parse import urlencode
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
-from tasks.answers import answers, escape
 from tasks.layout import place_of
 from tasks.model import Outcome, State
-from tasks.picture import as_markdown, picture
-from tasks.progress import tolerant
-from tasks.tally import Tally
+from tasks.telling.answers import answers, escape
+from tasks.telling.picture import as_markdown, picture
+from tasks.telling.progress import tolerant
+from tasks.transfer.tally import Tally
 from tasks.wording import files, headline, human_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tasks.answers import Standing
     from tasks.layout import Place
     from tasks.model import Json, Summary
-    from tasks.planfile import Plan
+    from tasks.plan.planfile import Plan
+    from tasks.telling.answers import Standing
 
 #: A table of more rows helps nobody, and costs the server 20 microseconds a row.
 MOST_ROWS = 500

@@ -9,9 +9,9 @@ from typing import Literal, Self
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
 from pydantic import Field, SecretStr, ValidationError
 
-from tasks.bandwidth import Bwlimit
 from tasks.clients.verdicts import error
 from tasks.hints import faults_of
+from tasks.transfer.bandwidth import Bwlimit
 
 #: Who names the datasets of a selection.
 Catalogue = Literal["auto", "rest", "tables"]

@@ -12,9 +12,9 @@ from tasks.model import Outcome, Source, State, Summary
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from tasks.keeping.probing import Cost
     from tasks.model import Json
-    from tasks.planfile import Lines, Plan
-    from tasks.probing import Cost
+    from tasks.plan.planfile import Lines, Plan
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 #: Skips of one reason that are named before the rest is only counted.

@@ -9,8 +9,8 @@ from tasks.alyx import AlyxClient
 from tasks.catalogue import repositories
 from tasks.clients.seams import Pace
 from tasks.downloading import Run, download
+from tasks.keeping.scrubbing import _carrying
 from tasks.model import Summary
-from tasks.scrubbing import _carrying
 from tasks.settings import AlyxSettings
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from tasks.ledger_database import _make_private
-from tasks.ledger_engines import writer
+from tasks.ledgers.database import _make_private
+from tasks.ledgers.engines import writer
 
 #: The tables of the first release, word for word; `moment` and the ending are what its two databases called them.
 FIRST = """

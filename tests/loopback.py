@@ -15,8 +15,8 @@ import pytest
 from tasks.alyx import AlyxClient
 from tasks.clients.seams import Pace
 from tasks.clients.verdicts import DownloadError
-from tasks.credentials import Credentials
-from tasks.throttle import Throttle
+from tasks.rest.credentials import Credentials
+from tasks.rest.throttle import Throttle
 
 if TYPE_CHECKING:
     import ssl

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.model import Outcome, Skip
-    from tasks.planfile import Plan
+    from tasks.plan.planfile import Plan
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 
 from deployments.sandbox.lab import Lab
 from deployments.sandbox.model import Fate
-from tasks.adopting import prepare_adoption
 from tasks.clients.verdicts import DownloadError
+from tasks.keeping.adopting import prepare_adoption
 from tasks.ledger import Ledger
 from tasks.model import State
 from tests.lab_runs import carry_out, settings

@@ -12,9 +12,9 @@ import pytest
 from tasks.alyx import AlyxClient
 from tasks.clients.base import DownloadClient
 from tasks.clients.verdicts import DownloadError, Verdict
-from tasks.credentials import Credentials
-from tasks.exchange import Limits
-from tasks.throttle import Throttle
+from tasks.rest.credentials import Credentials
+from tasks.rest.exchange import Limits
+from tasks.rest.throttle import Throttle
 from tests.loopback import Asked, Clock, Reply, answering, client_of, code_of, serve
 
 if TYPE_CHECKING:

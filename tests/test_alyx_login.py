@@ -11,7 +11,7 @@ import pytest
 from tasks.alyx import AlyxClient, lookup_repository, without_secrets
 from tasks.clients.base import DownloadClient
 from tasks.clients.verdicts import DownloadError
-from tasks.credentials import Credentials
+from tasks.rest.credentials import Credentials
 from tests.loopback import (
     INVALID_TOKEN,
     NEW_TOKEN,

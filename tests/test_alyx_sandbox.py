@@ -15,7 +15,7 @@ from tasks.alyx import AlyxClient
 from tasks.catalogue import datasets, repositories
 from tasks.clients.base import DownloadClient
 from tasks.clients.verdicts import DownloadError
-from tasks.credentials import credentials_from
+from tasks.rest.credentials import credentials_from
 from tasks.selection import Selection
 from tests.loopback import client_of
 

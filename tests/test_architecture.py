@@ -67,7 +67,9 @@ def breaks(path, allowed):
     ("folder", "pattern", "allowed"),
     [
         ("tasks/clients", "*.py", ("tasks.clients.",)),
-        ("tasks", "*.py", ("tasks.", "prefect.")),
+        ("tasks", "**/*.py", ("tasks.", "prefect.")),
+        ("tasks/rest", "*.py", ("tasks.rest.", "tasks.clients.", "tasks.hints.", "tasks.model.", "prefect.")),
+        ("tasks/plan", "*.py", ("tasks.plan.", "tasks.clients.", "tasks.layout.", "tasks.model.")),
         ("flows", "*.py", ("flows.", "tasks.", "deployments.", "prefect.")),
         ("deployments/sandbox", "**/*.py", ("deployments.sandbox.",)),
     ],

@@ -22,8 +22,8 @@ from tasks.clients.seams import Disk, Pace
 from tasks.clients.tree import OURS, Tree
 from tasks.clients.verdicts import DownloadError
 from tasks.ledger import Ledger
-from tasks.ledger_database import ledger_file
-from tasks.planfile import plans
+from tasks.ledgers.database import ledger_file
+from tasks.plan.planfile import plans
 
 GOOD, EVIL = b"the registered bytes" * 50, b"somebody else's bytes" * 50
 NAME = "lab/Subjects/KS005/2019-04-01/001/alf/spikes.times.npy"

@@ -20,10 +20,10 @@ import pytest
 from tasks.clients import DownloadError, WireOptions, client_for, reach, store
 from tasks.clients.reach import Guard, as_address, names_this_machine
 from tasks.clients.wire import Request
-from tasks.limits import limits_of
 from tasks.model import Source
-from tasks.sources import on_this_machine
-from tasks.table_files import current
+from tasks.plan.sources import on_this_machine
+from tasks.tables.files import current
+from tasks.transfer.limits import limits_of
 from tests.loopback import Clock, Reply, answering, client_of, code_of, serve
 from tests.pace import FakePace
 

@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.talk import plain
-from tasks.answers import escape
 from tasks.clients.verdicts import DownloadError, alyx_answer, error, http_status, printable
 from tasks.model import Outcome, State
-from tasks.pages import check_filters, id_in
 from tasks.reporting import failure_table
+from tasks.rest.pages import check_filters, id_in
 from tasks.selection import Selection
+from tasks.telling.answers import escape
 from tests.loopback import Reply, answering, client_of, code_of, serve
 
 ROOT = Path(__file__).parents[1]

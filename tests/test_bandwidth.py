@@ -11,10 +11,10 @@ from itertools import pairwise
 
 import pytest
 
-from tasks.bandwidth import Meter, Timetable, meter
 from tasks.clients import WireOptions, client_for
 from tasks.clients.verdicts import DownloadError
 from tasks.settings import AlyxSettings
+from tasks.transfer.bandwidth import Meter, Timetable, meter
 from tests.loopback import Clock, Reply, serve
 from tests.pace import FakePace
 
@@ -127,7 +127,7 @@ def test_those_who_share_a_file_share_the_line(tmp_path):
 def test_processes_share_the_line(tmp_path):
     """Each of three processes books 50 kB at 10 kB a second; the last one's turn is when all bytes have passed."""
     code = (
-        "import sys; from pathlib import Path; from tasks.bandwidth import Meter, Timetable; "
+        "import sys; from pathlib import Path; from tasks.transfer.bandwidth import Meter, Timetable; "
         "from tasks.clients.seams import Pace; pace = Pace(); pace.now = lambda: 1e9; pace.wait = print; "
         "line = Meter(Timetable.parse('10000B'), pace, Path(sys.argv[1])); [line(1000) for _ in range(50)]"
     )

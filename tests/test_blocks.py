@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from tasks.blocks import AlyxCredentials, RemoteParams, use_blocks
 from tasks.clients.verdicts import DownloadError
-from tasks.credentials import credentials_from
+from tasks.rest.credentials import credentials_from
 from tasks.settings import AlyxSettings
 
 

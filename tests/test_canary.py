@@ -12,7 +12,7 @@ from tasks.alyx import AlyxClient
 from tasks.catalogue import repositories
 from tasks.clients import DownloadError, WireOptions
 from tasks.clients.seams import Pace
-from tasks.probing import LARGEST, Cost, probe, routes
+from tasks.keeping.probing import LARGEST, Cost, probe, routes
 from tasks.wording import canary_line
 
 OPTIONS = WireOptions(attempts=1, connect_seconds=2)

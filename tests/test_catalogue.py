@@ -11,9 +11,9 @@ import pytest
 
 from tasks.catalogue import datasets, repositories
 from tasks.clients.verdicts import DownloadError
-from tasks.pages import complete
+from tasks.datasets.sessions import Session
+from tasks.rest.pages import complete
 from tasks.selection import Selection
-from tasks.sessions import Session
 from tests.fake_alyx import YEAR, FakeAlyx, dataset, session, uuid
 from tests.loopback import client_of, serve
 

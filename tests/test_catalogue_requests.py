@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.catalogue import datasets
-from tasks.pages import Page, id_in
+from tasks.rest.pages import Page, id_in
 from tasks.selection import Selection
 from tests.fake_alyx import YEAR, FakeAlyx, dataset, session
 from tests.loopback import client_of, serve

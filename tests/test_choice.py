@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from one.util import filter_revision_last_before
 
-from tasks.choice import Candidate, chosen
+from tasks.datasets.choice import Candidate, chosen
 from tasks.model import Dataset
 from tasks.selection import Selection
 

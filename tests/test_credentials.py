@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tasks.clients.verdicts import DownloadError
-from tasks.credentials import Credentials, base_url, credentials_from
+from tasks.rest.credentials import Credentials, base_url, credentials_from
 
 if TYPE_CHECKING:
     from pathlib import Path

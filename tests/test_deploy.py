@@ -12,8 +12,8 @@ from deployments.lines import Lined
 from deployments.provision import AUTOMATIONS_YAML, PREFECT_YAML, limits
 from deployments.site import Site
 from tasks.clients.verdicts import DownloadError
-from tasks.limits import limits_of
 from tasks.model import Source, Transfer
+from tasks.transfer.limits import limits_of
 
 PREFECT = PREFECT_YAML.read_text()
 SITE = PREFECT_YAML.with_name("site.yaml").read_text()

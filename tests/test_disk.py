@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tasks.clients.verdicts import DownloadError
-from tasks.disk import free_bytes, look
+from tasks.plan.disk import free_bytes, look
 
 
 def test_regular_files_are_seen_and_nothing_else(tmp_path):

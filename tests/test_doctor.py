@@ -19,13 +19,14 @@ from deployments.sandbox.full import LOCAL_ENDPOINT, REFRESH_TOKEN, FullLab
 from deployments.sandbox.lab import MEMBER_PASSWORD, PASSWORD, SECRET_KEY
 from flows.cli import cli
 from flows.doctor import Doctor, exit_code
-from tasks import local_checks, remote_checks
+from tasks.checks import local as local_checks
+from tasks.checks import remote as remote_checks
+from tasks.checks.finding import Finding
 from tasks.clients import WireOptions, client_class, client_for, store
 from tasks.clients.verdicts import RULES, DownloadError
-from tasks.exchange import Answer
-from tasks.finding import Finding
 from tasks.ledger import Ledger
 from tasks.model import Outcome, State
+from tasks.rest.exchange import Answer
 from tasks.settings import AlyxSettings
 
 NOON = 1_700_000_000.0

@@ -20,8 +20,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.sandbox.lab import MEMBER, MEMBER_PASSWORD, PASSWORD, SECRET_KEY, Lab
 from deployments.sandbox.model import Fate
 from flows.download import download
-from tasks.answers import escape
 from tasks.selection import Selection
+from tasks.telling.answers import escape
 from tests.shell import PATIENCE, Done, run, start
 
 pytestmark = pytest.mark.slow

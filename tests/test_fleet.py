@@ -9,7 +9,7 @@ import pytest
 
 from deployments.sandbox import Lab
 from tasks.ledger import Ledger
-from tasks.ledger_engines import schema_of
+from tasks.ledgers.engines import schema_of
 from tasks.model import State
 from tests import postgres
 from tests.engine import BULK, partials_of

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasks.clients.verdicts import DownloadError
-from tasks.following import ATTEMPTS, Fleet, Shard, Standing
-from tasks.leases import SILENCE
+from tasks.keeping.following import ATTEMPTS, Fleet, Shard, Standing
 from tasks.ledger import Ledger
+from tasks.ledgers.leases import SILENCE
 from tasks.model import Summary
 from tests.pace import FakePace
 from tests.test_sharding import plan_of, transfer

@@ -17,11 +17,11 @@ from tasks.clients.globus.journal import Journal
 from tasks.clients.globus.service import GlobusService
 from tasks.clients.partials import Partials
 from tasks.downloading import Run, download
-from tasks.managed import Delivery
 from tasks.model import Source, State, Transfer
 from tasks.preparing import prepare
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
+from tasks.transfer.managed import Delivery
 from tests.forks import FORKS
 from tests.lab_runs import carry_out
 

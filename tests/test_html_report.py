@@ -10,12 +10,12 @@ import pytest
 
 from flows.fetched import Course, Fetched
 from flows.html_report import source_rows, write_report
-from tasks.carrying import failed
 from tasks.clients.fetching import Receipt
 from tasks.clients.verdicts import DownloadError, error
 from tasks.model import Outcome, State, Summary, Transfer
-from tasks.tally import MOST_SLOW, Tally
-from tasks.throughput import Sample
+from tasks.telling.throughput import Sample
+from tasks.transfer.carrying import failed
+from tasks.transfer.tally import MOST_SLOW, Tally
 
 HOSTILE = "<script>alert(1)</script>&\"'$x^2$"
 

@@ -33,7 +33,6 @@ from deployments.sandbox.faults import (
 )
 from deployments.sandbox.faults.replies import document
 from deployments.sandbox.kachery import Gateway, Zone
-from tasks.carrying import Carried, Carrier
 from tasks.clients import DownloadError, Verdict, WireOptions, client_class, client_for, store
 from tasks.clients.kachery import KacheryClient
 from tasks.clients.partials import Partials
@@ -41,10 +40,11 @@ from tasks.clients.patience import Holds
 from tasks.clients.publish import publish
 from tasks.clients.tree import Tree
 from tasks.model import Dataset, FileRecord, Source, State, Transfer
-from tasks.outcomes import published
+from tasks.plan.sources import ANYWHERE, Router
 from tasks.preparing import Addresses
-from tasks.sources import ANYWHERE, Router
-from tasks.switchboard import Switchboard
+from tasks.transfer.carrying import Carried, Carrier
+from tasks.transfer.outcomes import published
+from tasks.transfer.switchboard import Switchboard
 
 DATA = random.Random(3).randbytes(300_001)
 SHA1, MD5 = hashlib.sha1(DATA).hexdigest(), hashlib.md5(DATA).hexdigest()

@@ -11,8 +11,8 @@ from deployments.sandbox.kachery import Gateway
 from deployments.sandbox.model import Record, Repository, State
 from tasks.alyx import AlyxClient
 from tasks.catalogue import repositories
+from tasks.datasets.file_records import with_kachery
 from tasks.downloading import Run, download
-from tasks.file_records import with_kachery
 from tasks.model import Dataset, FileRecord
 from tasks.preparing import prepare
 from tasks.selection import Selection
@@ -120,7 +120,7 @@ def test_records_are_asked_for_in_batches_and_only_where_kachery_is_wanted(lab, 
     assert files_asked(lab) == before + 1  # no record has a json
     record = lab.world.odd("only-http").records[0]
     change(lab, "only-http", records=(replace(record, json={"mismatch_hash": True}),))
-    monkeypatch.setattr("tasks.file_records.MOST_IDS", 20)
+    monkeypatch.setattr("tasks.datasets.file_records.MOST_IDS", 20)
     plan = prepare(everything, tmp_path, AlyxSettings())
     assert files_asked(lab) == before + 1 + 1 + 3  # 60 datasets are three batches
     assert plan.fetch.files + plan.skipped == 60

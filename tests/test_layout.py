@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from one.alf.path import remove_uuid_string
 
+from tasks.datasets.sessions import Session
 from tasks.layout import local_path, without_uuid
-from tasks.sessions import Session
 from tests.fake_alyx import dataset, session, uuid
 
 RECORDINGS = Path(__file__).parent / "recordings"

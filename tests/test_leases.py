@@ -9,8 +9,8 @@ import pytest
 
 from tasks.clients.owners import LEASE_SECONDS, owner
 from tasks.clients.verdicts import DownloadError, Verdict, error
-from tasks.leases import SILENCE, Lease, leased
 from tasks.ledger import Ledger
+from tasks.ledgers.leases import SILENCE, Lease, leased
 from tests.pace import FakePace
 
 MORNING = datetime(2026, 11, 22, 6, tzinfo=UTC)

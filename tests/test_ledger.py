@@ -11,7 +11,7 @@ import pytest
 from tasks.clients.tree import OURS
 from tasks.clients.verdicts import DownloadError, Verdict, ledger_error
 from tasks.ledger import Ledger
-from tasks.ledger_engines import ledger_file, schema_of
+from tasks.ledgers.engines import ledger_file, schema_of
 from tasks.model import Outcome, Proof, State, Summary
 
 MD5, OTHER_MD5 = "a" * 32, "b" * 32

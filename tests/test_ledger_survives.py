@@ -21,11 +21,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from deployments.sandbox import Lab
-from tasks import ledger_tables as tables
 from tasks.clients.verdicts import DownloadError, Verdict
 from tasks.ledger import Ledger
-from tasks.ledger_engines import ledger_file, name_of, schema_of
-from tasks.ledgers import open_ledger, read_ledger
+from tasks.ledgers import tables
+from tasks.ledgers.engines import ledger_file, name_of, schema_of
+from tasks.ledgers.opening import open_ledger, read_ledger
 from tasks.model import Outcome, Proof, State
 from tasks.settings import AlyxSettings
 from tests.ledgers import first_release
@@ -250,7 +250,7 @@ def test_a_server_that_restarts_in_a_record_is_another_try_and_nothing_is_half_d
 FLOW = """
 import sys
 from pathlib import Path
-from tasks.ledgers import read_ledger
+from tasks.ledgers.opening import read_ledger
 from tests.simulation import world
 from tests.simulation.moving import simulated
 root = Path(sys.argv[1])
@@ -367,7 +367,7 @@ def test_the_steps_lead_to_the_version_that_the_tables_have():
     from alembic.script import ScriptDirectory
 
     config = Config()
-    config.set_main_option("script_location", "tasks:migrations")
+    config.set_main_option("script_location", "tasks.ledgers:migrations")
     steps = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()]
     assert tuple(reversed(steps)) == tables.VERSIONS
 

@@ -12,11 +12,11 @@ import pytest
 from deployments.sandbox import Lab
 from deployments.sandbox.model import Fate
 from flows.fetched import Fetched
+from tasks.keeping.mirroring import prepare_mirror
+from tasks.keeping.watermark import OVERLAP, Watermark
 from tasks.ledger import Ledger
-from tasks.mirroring import prepare_mirror
 from tasks.model import Outcome, State, Summary
 from tasks.selection import Selection
-from tasks.watermark import OVERLAP, Watermark
 from tests.lab_runs import carry_out, settings
 
 EVERYTHING = Selection.read({"everything": True, "revision_rule": "all"})

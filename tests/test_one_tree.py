@@ -17,7 +17,7 @@ from tasks.alyx import AlyxClient
 from tasks.clients.verdicts import DownloadError
 from tasks.ledger import Ledger
 from tasks.model import State
-from tasks.one_tables import write_tables
+from tasks.tables.writing import write_tables
 from tests.mirror import mirror
 
 if TYPE_CHECKING:

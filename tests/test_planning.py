@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.batching import BATCH_BYTES, BATCH_FILES, MOST_BATCHES, SIDE_BY_SIDE
 from tasks.clients.tree import OURS
 from tasks.clients.verdicts import DownloadError, error
 from tasks.model import Dataset, Failure, FileRecord, Proof, Skip
-from tasks.planfile import Plan, Share, Space, Total, plans, prune_plans, read_batch
+from tasks.plan.batching import BATCH_BYTES, BATCH_FILES, MOST_BATCHES, SIDE_BY_SIDE
+from tasks.plan.planfile import Plan, Share, Space, Total, plans, prune_plans, read_batch
+from tasks.plan.sources import Router
 from tasks.planning import Standing, make_plan, standing
-from tasks.sources import Router
 
 MD5, OTHER_MD5, SHA1 = "a" * 32, "b" * 32, "c" * 40
 REPOSITORIES = {
@@ -439,7 +439,7 @@ def test_old_plans_are_pruned_and_new_ones_kept(tmp_path):
 
 
 def test_the_lines_of_a_large_plan_do_not_lie_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.spool._IN_MEMORY", 100)
+    monkeypatch.setattr("tasks.plan.spool._IN_MEMORY", 100)
     plan = plan_of(*(dataset(f"lab/{i:04}.npy", i, uuid=str(i)) for i in range(50)), root=tmp_path)
     assert Plan.load(plan.save()) == plan
     assert len(all_transfers(plan)) == 50

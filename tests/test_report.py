@@ -8,14 +8,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tasks.answers import Standing, answers, left
 from tasks.layout import place_of
 from tasks.model import Outcome, State, Summary
-from tasks.picture import as_markdown, picture
-from tasks.planfile import Lines, Plan, Space, Total
+from tasks.plan.planfile import Lines, Plan, Space, Total
 from tasks.reporting import markdown
-from tasks.tally import Tally
-from tasks.throughput import MOST_SAMPLES, Sample, Throughput, rates
+from tasks.telling.answers import Standing, answers, left
+from tasks.telling.picture import as_markdown, picture
+from tasks.telling.throughput import MOST_SAMPLES, Sample, Throughput, rates
+from tasks.transfer.tally import Tally
 from tasks.wording import batch_label, duration, span_words
 
 MB = 1_000_000

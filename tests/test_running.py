@@ -14,9 +14,9 @@ from flows.exit_codes import DONE, FAILED, STOPPED, TEMPORARY
 from flows.fetched import Fetched, StoppedError
 from flows.local_server import _free_port as free_port
 from tasks.clients.seams import Pace
-from tasks.limits import existing, slots
 from tasks.model import Outcome, State, Summary
-from tasks.progress import tolerant
+from tasks.telling.progress import tolerant
+from tasks.transfer.limits import existing, slots
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_without_a_server_no_limit_holds_anybody(no_server):
 
 
 def test_a_server_that_goes_away_while_slots_are_asked_for_holds_nobody(no_server, monkeypatch, caplog):
-    monkeypatch.setattr("tasks.limits.existing", list)  # it was there a moment ago
+    monkeypatch.setattr("tasks.transfer.limits.existing", list)  # it was there a moment ago
     with caplog.at_level(logging.WARNING), slots(["alyx-host-a"], Pace(threading.Event()), pytest.fail):
         assert "goes on without them" in caplog.text
 
@@ -55,8 +55,8 @@ def test_slots_that_a_server_has_forgotten_are_given_back_in_vain_and_nobody_min
         yield
         raise httpx.ConnectError("refused")
 
-    monkeypatch.setattr("tasks.limits.existing", list)
-    monkeypatch.setattr("tasks.limits.concurrency", forgotten)
+    monkeypatch.setattr("tasks.transfer.limits.existing", list)
+    monkeypatch.setattr("tasks.transfer.limits.concurrency", forgotten)
     with slots(["alyx-host-a"], Pace(threading.Event()), pytest.fail):
         pass
 

@@ -29,8 +29,8 @@ from tasks.alyx import AlyxClient
 from tasks.clients import WireOptions, client_for, one_files, shared_json, store
 from tasks.clients.globus.login import connect
 from tasks.clients.verdicts import DownloadError
-from tasks.credentials import Credentials
-from tasks.ledger_database import Database
+from tasks.ledgers.database import Database
+from tasks.rest.credentials import Credentials
 from tests.loopback import Reply, answering, serve
 from tests.pace import FakePace
 from tests.shell import run

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tasks.ledger import Ledger
+from tasks.ledgers.settled import Settled
 from tasks.model import Outcome, Proof, State
-from tasks.settled import Settled
 from tests.test_planning import MD5, dataset, plan_of
 
 PATHS = [f"lab/{number}.npy" for number in range(5)]
@@ -34,7 +34,7 @@ def ledger(tmp_path):
 
 @pytest.mark.parametrize("part", [1, 2, 1000])
 def test_every_file_of_a_plan_is_told_once_and_again(plan, ledger, monkeypatch, part):
-    for module in ("ledger", "settled"):
+    for module in ("ledger", "ledgers.settled"):
         monkeypatch.setattr(f"tasks.{module}._PART", part)
     ledger.record([Outcome(PATHS[3], PATHS[3], State.FAILED)], run="an older run")
     ledger.confirm(plan.present_files(), run="run")  # one of the present files is news

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from tasks.batching import BATCH_BYTES, BATCH_FILES, MOST_BATCHES, cut, work
 from tasks.model import Source, Transfer
-from tasks.planfile import Plan, Space, Total
-from tasks.sharding import MOST_SHARDS, _write, shards
-from tasks.spool import Spool
+from tasks.plan.batching import BATCH_BYTES, BATCH_FILES, MOST_BATCHES, cut, work
+from tasks.plan.planfile import Plan, Space, Total
+from tasks.plan.sharding import MOST_SHARDS, _write, shards
+from tasks.plan.spool import Spool
 
 SOURCE = Source("http", "server", "https://data.example.org/file")
 

@@ -7,8 +7,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.testing.utilities import prefect_test_harness
 
-from tasks.limits import _AT_A_TIME, alyx_rate, alyx_slot
-from tasks.throttle import BEYOND, Throttle
+from tasks.rest.throttle import BEYOND, Throttle
+from tasks.transfer.limits import _AT_A_TIME, alyx_rate, alyx_slot
 from tests.pace import FakePace
 
 URL = "https://alyx.example.org"

@@ -19,7 +19,7 @@ from tasks.downloading import download
 from tasks.model import Summary
 from tasks.preparing import prepare
 from tasks.selection import Selection
-from tasks.throughput import Throughput
+from tasks.telling.throughput import Throughput
 from tests.browser import executable
 from tests.lab_runs import opened, settings
 from tests.shell import ROOT

@@ -10,11 +10,11 @@ import threading
 import pytest
 
 from deployments.sandbox.faults import MATRIX, Drop, FaultServer, Flip, Good, Html, Status
-from tasks.carrying import Carrier
 from tasks.clients.seams import Pace
 from tasks.downloading import Run, download
 from tasks.model import Source, State, Transfer
 from tasks.settings import AlyxSettings
+from tasks.transfer.carrying import Carrier
 from tests.engine import partials_of
 from tests.matrix import playable, trusting
 from tests.pace import FakePace
@@ -59,7 +59,7 @@ def test_files_that_come_whole_need_one_request_each_and_no_thread(server, tmp_p
     files = {f"/a/{number}.npy": DATA[number:] for number in range(300)}
     for path, data in files.items():
         server.put(path, data)
-    monkeypatch.setattr("tasks.carrying.Carrier.carry", None)
+    monkeypatch.setattr("tasks.transfer.carrying.Carrier.carry", None)
     outcomes = carried(tmp_path, (transfer(server, path, data) for path, data in files.items()), server)
     assert {outcome.state for outcome in outcomes.values()} == {State.PUBLISHED}
     assert {(outcome.attempts, outcome.verified) for outcome in outcomes.values()} == {(1, "md5")}

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.clients.verdicts import DownloadError, error
 from tasks.model import Dataset, FileRecord
-from tasks.sources import ANYWHERE, Router, protocols
+from tasks.plan.sources import ANYWHERE, Router, protocols
 
 ENDPOINT = "0b6f5a7c-a7a9-11e8-96fa-0a6d4e044368"
 REPOSITORIES = {

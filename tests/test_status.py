@@ -26,10 +26,10 @@ from tasks.clients.seams import Disk, Pace
 from tasks.clients.tree import Tree
 from tasks.clients.verdicts import DownloadError
 from tasks.ledger import Ledger
-from tasks.limits import slots
 from tasks.model import Outcome, State, Summary
 from tasks.preparing import REST
 from tasks.settings import AlyxSettings
+from tasks.transfer.limits import slots
 from tests.site import until
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.answers import Standing
 from tasks.clients import DownloadError, WireOptions
 from tasks.clients.seams import Pace
 from tasks.clients.verdicts import error
 from tasks.model import Source, Summary
-from tasks.planfile import Plan, Space, Total
+from tasks.plan.planfile import Plan, Space, Total
 from tasks.reporting import markdown
-from tasks.switchboard import Switchboard
-from tasks.tally import Tally
+from tasks.telling.answers import Standing
+from tasks.transfer.switchboard import Switchboard
+from tasks.transfer.tally import Tally
 from tests.pace import FakePace
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.choice import ignore
 from tasks.clients.verdicts import DownloadError
-from tasks.listing import listing
+from tasks.datasets.choice import ignore
+from tasks.datasets.listing import listing
 from tasks.selection import Selection
-from tasks.table_files import current, unpack
-from tasks.table_rows import Tables
+from tasks.tables.files import current, unpack
+from tasks.tables.rows import Tables
 from tests.fake_alyx import FakeAlyx
 from tests.loopback import Asked, Reply, client_of, serve
 from tests.table_server import TableServer, archive, zipped

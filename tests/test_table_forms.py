@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.selection import Selection
-from tasks.table_files import unpack
-from tasks.table_rows import Tables
-from tasks.tables import datasets
+from tasks.tables.catalogue import datasets
+from tasks.tables.files import unpack
+from tasks.tables.rows import Tables
 from tests.fake_alyx import FakeAlyx, session
 from tests.fake_alyx import dataset as registered
 from tests.loopback import client_of, serve
@@ -86,7 +86,7 @@ def test_nan_is_no_revision(tmp_path: Path) -> None:
 
 def test_rows_are_grouped_by_session_whatever_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The revisions of a dataset lie far from one another, and the file is read in many parts."""
-    monkeypatch.setattr("tasks.table_rows._ROWS", 2)
+    monkeypatch.setattr("tasks.tables.rows._ROWS", 2)
     sessions = [{"id": str(one), **SESSION, "number": n} for n, one in enumerate((EID, OTHER))]
     rows = [
         {**ROW, "eid": str(eid), "id": str(uuids.UUID(int=number * 10 + n, version=4)),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.model import Transfer
-    from tasks.planfile import Plan
+    from tasks.plan.planfile import Plan
 
 #: The sandbox's repository that tables know nothing of.
 MEMBERS = {"avoid_repositories": ["members_cortexlab"]}
@@ -114,11 +114,11 @@ def test_what_tables_cannot_answer_goes_to_rest_and_the_plan_says_so(lab: Lab, f
 
 def test_a_small_selection_is_left_to_rest(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the selection is small" in planned(lab, "auto", labs=["cortexlab"], **MEMBERS).catalogue
-    monkeypatch.setattr("tasks.listing._MANY", 3)
+    monkeypatch.setattr("tasks.datasets.listing._MANY", 3)
     assert "cache tables" in planned(lab, "auto", labs=["cortexlab"], **MEMBERS).catalogue
     assert "is small" in planned(lab, "auto", session_ids=[next(iter(lab.world.sessions))]).catalogue
 
 
 def test_without_pyarrow_rest_serves(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.listing.find_spec", lambda _: None)
+    monkeypatch.setattr("tasks.datasets.listing.find_spec", lambda _: None)
     assert "pip install prefect-alyx[tables]" in planned(lab, "tables", labs=["cortexlab"]).catalogue

@@ -13,8 +13,8 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 
 from flows.teller import LINE_SECONDS, Lines, Moving, teller
-from tasks.answers import Standing
-from tasks.tally import Tally
+from tasks.telling.answers import Standing
+from tasks.transfer.tally import Tally
 
 PLAN = SimpleNamespace(
     fetch=SimpleNamespace(files=4, bytes=4_000_000), check=SimpleNamespace(files=0, bytes=0), root="/data"

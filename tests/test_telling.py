@@ -12,7 +12,7 @@ from deployments.sandbox import Lab
 from tasks.alyx import AlyxClient
 from tasks.model import Outcome, State
 from tasks.settings import AlyxSettings
-from tasks.telling import SIGHTINGS, tell_alyx
+from tasks.telling.alyx import SIGHTINGS, tell_alyx
 from tests.mirror import Mirrored, mirror
 
 if TYPE_CHECKING:

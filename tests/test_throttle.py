@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.clients.verdicts import DownloadError
-from tasks.throttle import WINDOW_SECONDS, Throttle, shared_file
+from tasks.rest.throttle import WINDOW_SECONDS, Throttle, shared_file
 from tests.loopback import Clock
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ import pytest
 
 from deployments.sandbox import Lab
 from deployments.sandbox.model import Fate
-from tasks.carrying import Carrier
 from tasks.clients.verdicts import DownloadError
+from tasks.keeping.mirroring import prepare_mirror
+from tasks.keeping.verifying import prepare_scrub
 from tasks.ledger import Ledger
-from tasks.mirroring import prepare_mirror
 from tasks.model import Outcome, State
 from tasks.selection import Selection
-from tasks.verifying import prepare_scrub
+from tasks.transfer.carrying import Carrier
 from tasks.wording import selection_words
 from tests.lab_runs import carry_out, opened, scrub, settings
 

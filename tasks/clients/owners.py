@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FREE = "free"
 #: What another machine has claimed is taken over when nothing was written to it for so long. Longer than the default
-#: stall limit, so that a slow owner is not robbed; and over when a silent machine loses its plan (`tasks.leases`), so
-#: that who goes on with the plan goes on with its partials.
+#: stall limit, so that a slow owner is not robbed; and over when a silent machine loses its plan (by its lease in the
+#: ledger), so that who goes on with the plan goes on with its partials.
 LEASE_SECONDS = 100.0
 _serial = itertools.count()
 

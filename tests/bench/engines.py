@@ -76,10 +76,10 @@ def flow(job):
 
 def _plan(job, record):
     from tasks.model import Dataset, FileRecord
-    from tasks.planfile import Space
+    from tasks.plan.planfile import Space
+    from tasks.plan.sources import Router
     from tasks.planning import make_plan
     from tasks.preparing import Addresses
-    from tasks.sources import Router
 
     repositories = {record["name"]: record}
     named = [(str(UUID(int=number)), item) for number, item in enumerate(job.items)]
@@ -156,12 +156,12 @@ def noop(job):
     """Our plan over a tree where everything is proven: nothing to do."""
     from functools import partial
 
-    from tasks.disk import look
     from tasks.ledger import Ledger
     from tasks.model import Dataset, Outcome, State
-    from tasks.planfile import Space
+    from tasks.plan.disk import look
+    from tasks.plan.planfile import Space
+    from tasks.plan.sources import Router
     from tasks.planning import make_plan
-    from tasks.sources import Router
 
     root = Path(job.place)
     ledger = Ledger.open(root)

@@ -26,7 +26,6 @@ import pyarrow.parquet as pq
 
 from tasks import params
 from tasks.catalogue import _candidate
-from tasks.choice import chosen
 from tasks.clients import client_for, shared_json, store
 from tasks.clients.addresses import encode, server_path
 from tasks.clients.answer import Answer
@@ -40,12 +39,13 @@ from tasks.clients.reach import as_address, host_name, names_this_machine
 from tasks.clients.seams import Disk
 from tasks.clients.tree import Tree
 from tasks.clients.verdicts import DownloadError, alyx_answer, http_status, kachery_answer, retry_after
-from tasks.pages import Page, readable
+from tasks.datasets.choice import chosen
+from tasks.datasets.sessions import Session
+from tasks.plan.sources import protocols
+from tasks.rest.pages import Page, readable
 from tasks.selection import Selection
-from tasks.sessions import Session
-from tasks.sources import protocols
-from tasks.table_files import DATASETS, SESSIONS, unpack
-from tasks.table_rows import Tables
+from tasks.tables.files import DATASETS, SESSIONS, unpack
+from tasks.tables.rows import Tables
 from tests.fuzz.source import Source
 
 refused = contextlib.suppress(DownloadError)

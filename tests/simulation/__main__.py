@@ -23,11 +23,11 @@ from deployments.sandbox import Lab
 from flows.fleet import WorkPool
 from tasks.clients.seams import Pace
 from tasks.clients.verdicts import DownloadError
-from tasks.following import Fleet, Shard
+from tasks.keeping.following import Fleet, Shard
 from tasks.ledger import Ledger
-from tasks.ledger_engines import schema_of
+from tasks.ledgers.engines import schema_of
 from tasks.model import State
-from tasks.sharding import shards
+from tasks.plan.sharding import shards
 from tests import postgres
 from tests.records import ASKED, Records
 from tests.simulation import world

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from deployments.sandbox import Lab
-from tasks.ledgers import read_ledger
+from tasks.ledgers.opening import read_ledger
 from tests import postgres
 from tests.records import ASKED, Records
 from tests.simulation import world

@@ -10,7 +10,7 @@ from flows.runners import batch_runner
 from flows.running import conclude, run_plan
 from tasks.downloading import batch_task, work_through
 from tasks.model import Outcome, State
-from tasks.planfile import Plan
+from tasks.plan.planfile import Plan
 
 
 def settled(transfer):

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from tasks.ledger import Ledger
-from tasks.ledger_engines import schema_of
+from tasks.ledgers.engines import schema_of
 from tasks.model import Outcome, State
 from tests import postgres
 from tests.simulation import world

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from tasks.disk import look
 from tasks.model import Dataset, FileRecord
-from tasks.planfile import Space
+from tasks.plan.disk import look
+from tasks.plan.planfile import Space
+from tasks.plan.sources import Router
 from tasks.planning import make_plan
 from tasks.preparing import Addresses
-from tasks.sources import Router
 
 LABS, SESSION_FILES = 10, 50
 REPOSITORIES = {

@@ -1,0 +1,1 @@
+"""Keeping a tree: mirrored, scrubbed, adopted; routes probed, shards followed."""

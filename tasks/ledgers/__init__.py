@@ -1,0 +1,1 @@
+"""The ledger's tables, and the databases that hold them."""

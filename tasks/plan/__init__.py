@@ -1,0 +1,1 @@
+"""What a plan is made of, and how it lies on disk."""

@@ -1,0 +1,1 @@
+"""What people, Prefect's pages and Alyx are told of a run."""

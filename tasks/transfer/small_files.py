@@ -1,0 +1,244 @@
+"""Carries small files: the first requests of many at a time, in one thread, where threads cost more than the files.
+
+That holds where a small file comes whole at once. What does not (it fails, it comes as other bytes) goes on in a thread
+of its own, from where it stands: its first attempt counts as one there, and its bytes are in its partial. Over a slow
+line, where files come in pieces, threads carry the rest: there the line is short, and not the processor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, cast
+
+import pycurl
+
+from tasks.clients import client_class
+from tasks.clients.ending import conclude
+from tasks.clients.fetching import Receipt
+from tasks.clients.flights import Flights
+from tasks.clients.proof import ALGORITHMS, Expected
+from tasks.clients.verdicts import DownloadError
+from tasks.clients.whole import is_proven, waiting, whole_partial
+from tasks.clients.wire import host_of
+from tasks.transfer.carrying import Begun, Carried, Way, parted
+from tasks.transfer.crew import FIRST_THREADS, GROUP_FILES, GROUP_SECONDS, IDLE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tasks.clients.flights import Flight
+    from tasks.clients.streaming import StreamingClient
+    from tasks.clients.wire import Request
+    from tasks.model import Source, Transfer
+    from tasks.transfer.carrying import Carrier
+
+#: Up to here a file comes at once, and its digest takes no longer than its request.
+SMALL_BYTES = 64 << 10
+#: So many in a row that did not come whole, and the rest is left to the crew.
+_MOST_STRIKES = 3
+#: Another request at a time for each so many files: a process that is killed loses what is under way, which is to be
+#: little of what it brought.
+_WIDEN_FILES = 64
+_OK, _REDIRECTS = 200, range(300, 400)
+
+
+@dataclass(slots=True)
+class _Cargo:
+    """What a flight is to bring; begun where it did not come whole at once."""
+
+    transfer: Transfer
+    source: Source
+    client: StreamingClient
+    request: Request
+    begun: Begun | None = None
+
+
+def _size_left(one: Transfer | Begun) -> int:
+    return (one.transfer if isinstance(one, Begun) else one).size or 0
+
+
+class SmallFiles:
+    """The small ones among transfers, carried in groups; the others are left.
+
+    Args:
+        carrier: Carries what is left.
+        transfers: Read as there is room for more.
+        connections: Requests at a time, at the most.
+    """
+
+    def __init__(self, carrier: Carrier, transfers: Iterable[Transfer], connections: int) -> None:
+        self._carrier = carrier
+        self._waiting = iter(transfers)
+        self._connections = connections
+        self._came = 0
+        self._width = FIRST_THREADS
+        self._pace = carrier.switchboard.pace
+        self._flights = Flights(self._pace)
+        self._cargo: dict[Flight, _Cargo] = {}
+        self._partials = waiting(carrier.partials)
+        self._left: list[Transfer | Begun] = []
+        self._strikes = 0
+        self._group: list[Carried] = []
+
+    @property
+    def left(self) -> Iterator[Transfer | Begun]:
+        """What is to be carried otherwise, once the groups have ended: large ones first, so that none is the tail."""
+        return chain(sorted(self._left, key=_size_left, reverse=True), self._waiting)
+
+    def groups(self) -> Iterator[list[Carried]]:
+        """Yield what came and is proven, in groups: full ones, or what came within a moment."""
+        due = self._pace.monotonic() + GROUP_SECONDS
+        try:
+            while self._go_on():
+                if len(self._group) >= GROUP_FILES or self._pace.monotonic() >= due:
+                    yield from self._grouped()
+                    due = self._pace.monotonic() + GROUP_SECONDS
+            yield from self._grouped()
+        finally:
+            self._end()
+
+    def _grouped(self) -> Iterator[list[Carried]]:
+        group, self._group = self._group, []
+        if group:
+            yield group
+
+    def _go_on(self) -> bool:
+        """Begin what there is room for, and take what came; False when there is nothing more to be done here."""
+        if self._pace.stop.is_set():
+            return False
+        self._fill()
+        if not self._flights.open:
+            return False
+        begin = self._pace.monotonic()
+        landed = self._flights.turn(GROUP_SECONDS)
+        if self._pace.monotonic() - begin >= IDLE_SECONDS:  # a far server: what is under way is what counts
+            self._width *= 2
+        for flight in landed:
+            self._land(flight)
+        for flight in [flight for flight in self._flights.open if flight.pieces]:
+            self._take(flight)
+        return True
+
+    def _fill(self) -> None:
+        width = min(self._connections, self._width + self._came // _WIDEN_FILES)
+        while len(self._flights.open) < width and self._strikes < _MOST_STRIKES:
+            transfer = next(self._waiting, None)
+            if transfer is None:
+                return
+            if not self._begin(transfer):
+                self._left.append(transfer)
+
+    # --- one file
+
+    def _begin(self, transfer: Transfer) -> bool:
+        """Send the first request of a transfer; False where that is not for here."""
+        source = self._source(transfer)
+        if source is None:
+            return False
+        try:
+            client = cast("StreamingClient", self._carrier.switchboard.client(source))
+            request, wire = client.request(source.address), client.wire
+            if wire.options.meter or (wire.holds and wire.holds.seconds(host_of(request), self._pace)):
+                return False
+            flight = self._flights.begin(wire, request, wire.options.deadline(SMALL_BYTES))
+        except DownloadError:
+            return False
+        self._cargo[flight] = _Cargo(transfer, source, client, request)
+        return True
+
+    def _source(self, transfer: Transfer) -> Source | None:
+        """The source to ask first for a small file of which nothing is there; None for all other transfers."""
+        size, digest = transfer.size, transfer.digest
+        if not size or size > SMALL_BYTES or len(digest) not in ALGORITHMS:
+            return None
+        if self._partials and f"{ALGORITHMS[len(digest)]}-{digest}-{size}" in self._partials:
+            return None
+        if self._carrier.tree.holds(transfer.path):
+            return None
+        direct, _ = parted(transfer.sources)
+        source = next(iter(self._carrier.switchboard.order(direct)), None)
+        return None if source is None or client_class(source.protocol).capabilities.by_digest else source
+
+    def _land(self, flight: Flight) -> None:
+        """Conclude a request that has ended."""
+        cargo = self._cargo.pop(flight)
+        carried = None
+        try:
+            status = flight.status
+            if status in _REDIRECTS:
+                self._left.append(cargo.transfer)  # followed by those who look where to
+            else:
+                whole = status == _OK and not cargo.begun and not flight.failure
+                carried = (whole and self._whole(flight, cargo)) or self._concluded(flight, cargo)
+        except DownloadError:
+            self._left.append(cargo.transfer)  # there it meets the same error, and is judged
+        cargo.client.wire.flights.append(flight)
+        self._strikes = 0 if carried and not cargo.begun else self._strikes + 1
+        if carried:
+            self._came += 1
+            self._group.append(carried)
+            cargo.client.granted(cargo.source.address)
+            self._carrier.switchboard.note(cargo.source, None)
+
+    def _whole(self, flight: Flight, cargo: _Cargo) -> Carried | None:
+        """What came at once and is the file needs no more than its digest."""
+        transfer, body = cargo.transfer, flight.take()
+        partial = whole_partial(self._carrier.partials, Expected(transfer.size, transfer.digest), body)
+        if partial is None:
+            flight.pieces.append(body)
+            return None
+        return Carried(transfer, partial, cargo.source, Receipt(len(body), 1, flight.seconds))
+
+    def _concluded(self, flight: Flight, cargo: _Cargo) -> Carried | None:
+        """What came in pieces, or badly: proven now, or left as it is begun."""
+        begun = self._taken(flight, cargo)
+        first, partial, receipt = begun.first, begun.fetch.partial, begun.fetch.receipt
+        receipt.seconds += flight.seconds
+        try:
+            refused = flight.guard.refused
+            conclude(
+                flight.handle, flight.failure, first.answer, begun.fetch.budget, silent=flight.silent, refused=refused
+            )
+        except DownloadError as failure:
+            first.failure = failure
+        if first.failure or not is_proven(partial):
+            self._left.append(begun)
+            return None
+        receipt.bytes += first.answer.received
+        return Carried(cargo.transfer, partial, cargo.source, receipt)
+
+    def _take(self, flight: Flight) -> None:
+        """Put what came on disk, since there is more to come."""
+        try:
+            self._taken(flight, self._cargo[flight])
+        except DownloadError:
+            self._flights.abandon(flight)
+        if flight.failure:
+            self._land(self._flights.abandon(flight))
+
+    def _taken(self, flight: Flight, cargo: _Cargo) -> Begun:
+        begun = cargo.begun = cargo.begun or self._begun(flight, cargo)
+        data = flight.take()
+        if data and begun.first.answer.on_body(data) == 0:
+            flight.failure = flight.failure or pycurl.error(pycurl.E_WRITE_ERROR, "")
+        return begun
+
+    def _begun(self, flight: Flight, cargo: _Cargo) -> Begun:
+        direct, _ = parted(cargo.transfer.sources)
+        way = Way(self._carrier, cargo.transfer, direct)
+        partial = way.claim(cargo.source, Expected.of(cargo.transfer.size, cargo.transfer.digest))
+        attempts = 1 if len(direct) > 1 else None
+        fetch = cargo.client.begin(cargo.source.address, partial, way.receipt, attempts)
+        first = fetch.begin(cargo.request)
+        first.answer.lines = list(flight.lines)
+        return Begun(way, cargo.source, fetch, first)
+
+    def _end(self) -> None:
+        """Give back what nobody will go on with."""
+        self._flights.close()
+        for begun in (cargo.begun for cargo in self._cargo.values()):
+            if begun:
+                begun.way.let_go()
+        for carried in self._group:
+            carried.partial.release()
