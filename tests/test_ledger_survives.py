@@ -316,7 +316,7 @@ def test_every_flow_opens_the_ledger_that_the_settings_name():
         for path in Path(folder).rglob("*.py")
         if {"Ledger.open(", "Ledger.read_only("} & set(re.findall(r"Ledger\.\w+\(", path.read_text()))
     }
-    assert direct == {"ledgers.py"}
+    assert direct == {"opening.py"}
 
 
 def test_a_schema_in_the_url_is_kept(tmp_path):
