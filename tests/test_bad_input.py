@@ -13,6 +13,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deployments.sandbox.lab import Lab
 from tasks.clients.seams import Pace
+from tasks.ledger import Ledger
 from tests.loopback import Reply, serve
 from tests.mounts import tmpfs
 
@@ -371,9 +372,14 @@ def test_a_ledger_that_is_damaged(verb, command, lab, root):
     assert (root / ".prefect-alyx" / "ledger.db").read_bytes() == b"no database" * 1000
 
 
-def test_nothing_failed_before(command, lab, root, verb):
+def test_nothing_failed_before(command, lab, root):
+    Ledger.open(root).close()
     done = command("retry", "--json", "--root", root)
     assert done.code == 0
     assert done.err == "No file failed before.\n"
     assert done.out.startswith('{"summary": {"files": 0, "bytes": 0,')
+
+
+def test_nothing_was_downloaded_to_a_root_that_is_mistyped_or_not_mounted(command, lab, root):
+    told(command("retry", "--json", "--root", root), STOPPED, "Nothing was downloaded there yet", "mounted")
     assert not root.exists()
