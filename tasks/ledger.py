@@ -171,11 +171,13 @@ class Ledger:
 
     def outcomes(self, run: str, paths: Sequence[str] | None = None) -> list[Outcome]:
         """Return what became of the transfers of one run, of these paths or of all, by path."""
-        query = sa.select(*(transfers.c[name] for name in _OUTCOME)).where(transfers.c.run == run)
-        if paths is not None:
+        query = sa.select(transfers.c.run, *(transfers.c[name] for name in _OUTCOME)).order_by(transfers.c.path)
+        if paths is None:
+            query = query.where(transfers.c.run == run)
+        else:  # asked for both, PostgreSQL compares each row of a run that it does not know yet with each path
             query = query.where(transfers.c.path.in_(self._listed()))
         with self._database.reading() as connection:
-            return list(map(_read_outcome, connection.execute(query.order_by(transfers.c.path), _list(paths))))
+            return [_read_outcome(row) for found, *row in connection.execute(query, _list(paths)) if found == run]
 
     def each_outcome(self, run: str) -> Iterator[Outcome]:
         """Yield what became of the transfers of one run, by path; nobody is kept from writing between two parts."""
@@ -293,7 +295,7 @@ def _list(paths: Sequence[str] | None) -> Json:
     return {} if paths is None else {"listed": json.dumps(storable_all(paths))}
 
 
-def _read_outcome(row: sa.Row[Any]) -> Outcome:
+def _read_outcome(row: Sequence[Any]) -> Outcome:
     path, dataset, state, source, protocol, moved, attempts, verdict, code, reason, next_step, size, digest = row
     return Outcome(
         dataset,

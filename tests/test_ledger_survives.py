@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -330,6 +331,27 @@ def test_paths_order_by_their_bytes_on_both(place):
     paths = ["B", "a", "lab-2", "lab/1", "lab_3", "ä"]
     ledger.record((published(path) for path in reversed(paths)), run="one")
     assert [outcome.path for outcome in ledger.outcomes("one")] == paths
+
+
+def seconds(call):
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def test_what_a_run_did_with_some_paths_is_found_as_fast_as_their_proofs(place):
+    """PostgreSQL takes a run that is under way for a small one, and would compare each of its rows with each path."""
+    ledger = Ledger.open(place)
+    ledger.record((published(f"old/{number:05}.npy") for number in range(20_000)), run="old")
+    with connected(ledger) as connection:
+        connection.exec_driver_sql("ANALYZE transfers")
+        connection.commit()
+    paths = [f"lab/{number:05}.npy" for number in range(20_000)]
+    ledger.record((published(path) for path in paths), run="new")
+    assert [outcome.path for outcome in ledger.outcomes("new", paths[:1500])] == paths[:1500]
+    assert ledger.outcomes("other", paths[:1500]) == []
+    proofs = min(seconds(lambda: ledger.known(paths[:1500])) for _ in range(3))
+    assert min(seconds(lambda: ledger.outcomes("new", paths[:1500])) for _ in range(3)) < 20 * proofs
 
 
 # --- versions -------------------------------------------------------------------------------------
