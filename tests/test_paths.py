@@ -23,6 +23,7 @@ LEGAL = [
     "noext",
     "a/~b/$HOME/%2e%2e/*?.npy",
     "lab/console/com10/nullable.npy",
+    "lab/nul and void/prefec~/prefecture~1",
     "lab/" + "x" * 255,
 ]
 
@@ -49,6 +50,7 @@ HOSTILE = {
     "a/nul.npy": "device",
     "lpt1.tar.gz/x": "device",
     "a/COM¹": "device",
+    "a/nul .npy": "device",
     "a/trailing.": "dot or a space",
     "a/trailing /b": "dot or a space",
     "a/" + "x" * 256: "255 bytes",
@@ -57,6 +59,7 @@ HOSTILE = {
     ".Prefect-Alyx/ledger.db": "not for datasets",
     ".prefect\u200c-alyx/ledger.db": "not for datasets",
     "a/.prefect-alyx": "not for datasets",
+    "PREFEC~1/ledger.db": "not for datasets",
 }
 
 

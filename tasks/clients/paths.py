@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 255  # bytes: what ext4, XFS, APFS and NTFS hold at most as one name
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE)
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
+_SHORT = re.compile(r"prefec~[0-9]+")  # what a Windows server calls OURS besides, in eight letters
 
 
 def safe_path(relative: str) -> str:
@@ -55,7 +56,9 @@ _FAULTS: dict[str, Callable[[str], object]] = {
     "has a part that ends in a dot or a space, which Windows drops": lambda name: name[-1] in ". ",
     f"has a part of more than {_LONGEST} bytes": lambda name: len(name.encode()) > _LONGEST,
     "has a part that is a device on Windows": _RESERVED.fullmatch,
-    f"leads into {OURS}, which is not for datasets": lambda name: _visible(name) == OURS,
+    f"leads into {OURS}, which is not for datasets": lambda name: (
+        _visible(name) == OURS or _SHORT.fullmatch(_visible(name))
+    ),
 }
 
 
