@@ -252,6 +252,12 @@ class Contract:
         }
         assert left == {"deep/er/a.tsv"}
 
+    def test_the_target_may_be_a_text(self, route, tmp_path):
+        route.lay("alf/a.tsv")
+        found = self.fetch(route, str(tmp_path / "a.tsv"), digest=MD5)
+        assert found == tmp_path / "a.tsv"
+        assert found.read_bytes() == DATA
+
     def test_many_at_once_into_one_directory(self, route, tmp_path):
         targets = [tmp_path / f"{number}.tsv" for number in range(64)]
         for target in targets:
@@ -300,4 +306,4 @@ class Contract:
 
     def fetch(self, route, target, **registered):
         client = route.client
-        return client.download_file(client.to_address(f"alf/{target.name}", ID), target, **registered)
+        return client.download_file(client.to_address(f"alf/{os.path.basename(target)}", ID), target, **registered)

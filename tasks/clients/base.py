@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from os import PathLike
     from pathlib import Path
 
 #: ONE's default order of protocols (one.remote.base), its spelling included.
@@ -81,7 +82,7 @@ class DownloadClient(ABC):
 
     @abstractmethod
     def download_file(
-        self, file_address: str, target: Path, *, size: int | None = None, digest: str | None = None
+        self, file_address: str, target: PathLike[str] | str, *, size: int | None = None, digest: str | None = None
     ) -> Path:
         """Fetch, prove and publish one file.
 
@@ -92,7 +93,7 @@ class DownloadClient(ABC):
             digest: md5 (32 hex characters) or sha1 (40) as registered; dashes are ignored.
 
         Returns:
-            `target`, which now holds exactly the registered bytes.
+            The path of `target`, which now holds exactly the registered bytes.
 
         Raises:
             DownloadError: with verdict, reason and next step. Then `target` is what it was before, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients.access import Access
@@ -20,7 +21,7 @@ from tasks.clients.wire import Wire, host_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from pathlib import Path
+    from os import PathLike
 
     from tasks.clients.fetching import Exchange
     from tasks.clients.partial import Partial
@@ -145,16 +146,16 @@ class StreamingClient(DownloadClient):
             raise failure
 
     def download_file(
-        self, file_address: str, target: Path, *, size: int | None = None, digest: str | None = None
+        self, file_address: str, target: PathLike[str] | str, *, size: int | None = None, digest: str | None = None
     ) -> Path:
         """Fetch, prove and publish one file; see :meth:`DownloadClient.download_file`."""
-        expected = Expected.of(size, digest)
-        tree = Tree.around(target.absolute())
+        expected, place = Expected.of(size, digest), Path(target)
+        tree = Tree.around(place.absolute())
         try:
-            self._download(tree, file_address, target.absolute().relative_to(tree.root).as_posix(), expected)
+            self._download(tree, file_address, place.absolute().relative_to(tree.root).as_posix(), expected)
         finally:
             tree.tidy()
-        return target
+        return place
 
     def _download(self, tree: Tree, file_address: str, relative: str, expected: Expected) -> None:
         partial = self._claim(tree, expected, file_address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients import store
@@ -28,7 +29,7 @@ from tasks.clients.verdicts import DownloadError, error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
+    from os import PathLike
 
     from tasks.clients.globus.outcomes import Result
     from tasks.clients.globus.transfer import Deliver, Progress, There
@@ -121,7 +122,7 @@ class GlobusClient(DownloadClient):
             journal.close()
 
     def download_file(
-        self, file_address: str, target: Path, *, size: int | None = None, digest: str | None = None
+        self, file_address: str, target: PathLike[str] | str, *, size: int | None = None, digest: str | None = None
     ) -> Path:
         """Fetch, prove and publish one file; see :meth:`DownloadClient.download_file`.
 
@@ -129,15 +130,15 @@ class GlobusClient(DownloadClient):
         not moved again.
         """
         expected = Expected.of(size, digest)
-        target = target.absolute()
-        tree = Tree.around(target)
+        place = Path(target).absolute()
+        tree = Tree.around(place)
         tree.prepare()
-        item = Item(target.relative_to(tree.root).as_posix(), file_address, expected.size, expected.digest)
+        item = Item(place.relative_to(tree.root).as_posix(), file_address, expected.size, expected.digest)
         try:
             self._download(tree, item, expected)
         finally:
             tidy(tree)
-        return target
+        return place
 
     def _download(self, tree: Tree, item: Item, expected: Expected) -> None:
         results: list[Result] = []
