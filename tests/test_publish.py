@@ -251,6 +251,23 @@ def test_without_a_digest_size_and_content_decide(size, content, code):
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("a.wav", b"RF64\xff\xff\xff\xffWAVE"),  # beyond 4 GB
+        ("a.wav", b"RIFX"),
+        ("a.mp4", b"\0\0\0\x18styp"),
+        ("a.mp4", b"\0\0\0\x14pnot"),
+        ("a.pqt", b"PARE"),  # encrypted
+        ("a.zip", b"PK\x07\x08"),
+        ("a.nwb", bytes(512) + b"\x89HDF\r\n\x1a\n"),  # a user block of 512 bytes
+    ],
+)
+def test_without_a_digest_the_rare_forms_of_a_format_are_data_too(name, start):
+    content = start + bytes(600)
+    Expected.of(len(content), "").check(len(content), "", content[:512], name)
+
+
 def test_a_digest_may_be_written_with_dashes():
     digest = hashlib.md5(OLD).hexdigest()
     assert Expected.of(None, f"{digest[:8]}-{digest[8:].upper()}").digest == digest

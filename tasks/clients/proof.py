@@ -14,24 +14,22 @@ ALGORITHMS = {32: "md5", 40: "sha1"}
 _HEX = frozenset("0123456789abcdef")
 _HASHERS = {"md5": hashlib.md5, "sha1": hashlib.sha1}
 
-#: First bytes by suffix, where the format fixes them. A file of another suffix is only checked against `PAGES`.
+#: First bytes by suffix, where the format fixes them; rare forms too, since what is refused here can be had nowhere.
+#: A file of another suffix is only checked against `PAGES`: HDF5, say, may begin with a block of somebody else's.
 MAGIC: dict[str, tuple[int, tuple[bytes, ...]]] = {
     ".npy": (0, (b"\x93NUMPY",)),
     ".npz": (0, (b"PK\x03\x04", b"PK\x05\x06")),
-    ".pqt": (0, (b"PAR1",)),
-    ".parquet": (0, (b"PAR1",)),
-    ".mp4": (4, (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")),
+    ".pqt": (0, (b"PAR1", b"PARE")),
+    ".parquet": (0, (b"PAR1", b"PARE")),
+    ".mp4": (4, (b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"sidx")),
     ".avi": (0, (b"RIFF",)),
-    ".wav": (0, (b"RIFF",)),
+    ".wav": (0, (b"RIFF", b"RF64", b"BW64", b"RIFX")),
     ".gz": (0, (b"\x1f\x8b",)),
-    ".zip": (0, (b"PK\x03\x04", b"PK\x05\x06")),
+    ".zip": (0, (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")),
     ".tif": (0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     ".tiff": (0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     ".png": (0, (b"\x89PNG",)),
     ".pdf": (0, (b"%PDF",)),
-    ".h5": (0, (b"\x89HDF\r\n\x1a\n",)),
-    ".hdf5": (0, (b"\x89HDF\r\n\x1a\n",)),
-    ".nwb": (0, (b"\x89HDF\r\n\x1a\n",)),
 }
 #: How a page or an error document begins, blanks and a byte-order mark aside, lower case.
 PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<error", b"<body", b"<title")

@@ -169,8 +169,8 @@ RULES: dict[str, Rule] = {
     "not-data": _row(
         "NEXT_SOURCE",
         "SOURCE",
-        "The server sent a web page instead of data.",
-        "Open the address in a browser: a login page or an error page is in the way.",
+        "The server sent something else instead of the data.",
+        "Open the address in a browser: a login page or an error page may be in the way.",
     ),
     # --- proof ----------------------------------------------------------------------------------
     "size-mismatch": _row(
