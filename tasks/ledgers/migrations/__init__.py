@@ -1,7 +1,7 @@
 """Brings the tables of an older ledger to what this release knows; each step is a file in `versions`.
 
-A new step also belongs into `tasks.ledgers.tables`: its tables, and its name as the last of `VERSIONS`. A new ledger is made
-from there; a test compares the two ways.
+A new step also belongs into `tasks.ledgers.tables`: its tables, and its name as the last of `VERSIONS`. A new ledger is
+made from there; a test compares the two ways.
 """
 
 from __future__ import annotations
