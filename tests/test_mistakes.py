@@ -700,6 +700,14 @@ def readable(text):
     assert all(len(line) <= 80 or len(line.split()) < 3 for line in text.splitlines()), text
 
 
+def test_globus_away_is_told_once(desk, command, caplog):
+    desk.set(GLOBUS_SDK_SERVICE_URL_TRANSFER="http://127.0.0.1:9")
+    done = command(*(word.format(root=desk.root) for word in DOCTOR))
+    assert done.code == TEMPORARY
+    assert "FAIL  globus" in done.out
+    assert [record for record in caplog.records if record.name.startswith("globus_sdk")] == []
+
+
 def test_no_words_at_all_show_the_help(command):
     done = command()
     assert done.code == 0

@@ -5,6 +5,7 @@ The SDK's own retries are off: they sleep where nobody can stop them, and would 
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,6 +30,10 @@ CALL_SECONDS = 60.0
 def no_retries() -> RetryConfig:
     """The SDK's retries, switched off."""
     return RetryConfig(max_retries=0)
+
+
+#: The SDK warns of every request that fails, without a word of which or why; whoever asked tells that.
+logging.getLogger("globus_sdk.transport.requests").addFilter(lambda record: record.levelno != logging.WARNING)
 
 
 def transport() -> RequestsTransport:
