@@ -10,7 +10,7 @@ _FIRST_BYTES = 1.5
 #: From a server that is so far away, one connection brings what its window allows, and never what the line carries: the
 #: first step is large. Elsewhere each step doubles.
 _FAR_SECONDS = 0.02
-_FAR_STEP = 8
+_FAR_STEP = 16
 _STEP = 2
 #: Connections that bring bytes at one time, of those that are wanted: some are between two requests.
 _ENOUGH = 0.75
