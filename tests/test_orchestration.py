@@ -101,6 +101,43 @@ def test_a_run_that_could_not_have_all_files_is_told_to_the_webhook(site, monkey
     assert f"{run['name']}: Partial. 1 of 60 files failed." in told.body
 
 
+def test_what_nobody_looks_for_is_told_to_the_webhook(site, monkeypatch):
+    with serve(lambda _: Reply(204)) as webhook:
+        monkeypatch.setenv("SITE_WEBHOOK", f"{webhook.url}/hook")
+        site.deploy()
+        site.hurry("alyx-mirror-stale", seconds=10)
+        site.start_worker(PREFECT_INTEGRATIONS_ALYX_RESERVE_BYTES=str(10**18))
+        spoil(site.lab, "members")
+        assert site.ended(site.trigger("mirror/nightly"))["state_name"] == "Failed"
+        assert site.ended(site.trigger("canary/twice-a-day"))["state_name"] == "Failed"
+        for words in (
+            "No mirror was complete for 26 hours",
+            "The disk is too small",
+            "http members_cortexlab: The file",
+        ):
+            until(lambda words=words: any(asked.body.startswith(words) for asked in webhook.asked), 90, words)
+        site.hurry("alyx-mirror-stale", seconds=26 * 3600)
+
+
+def spoil(lab, kind):
+    """Let a server give other bytes than Alyx registers."""
+    (dataset,) = [one for one in lab.world.datasets.values() if one.kind == kind]
+    for path in lab.paths(dataset, (kind,)):
+        path.write_bytes(bytes(path.stat().st_size))
+
+
+def test_the_other_deployments_do_their_work_at_once(site):
+    site.start_worker()
+    site.ended(site.trigger("mirror/nightly"))
+    runs = [site.trigger(name) for name in ("mirror/retry-failed", "verify/weekly", "canary/twice-a-day")]
+    retry, scrub, canary = (site.ended(run) for run in runs)
+    assert (retry["state_name"], scrub["state_name"], canary["state_name"]) == ("Completed",) * 3
+    assert retry["name"].startswith("retry of everything")
+    assert scrub["name"].startswith("verify 15% of the tree · ")
+    assert "6 of 6 routes work" in canary["state"]["message"]
+    site.assert_mirrored()
+
+
 def test_a_run_says_what_it_waits_for(site):
     site.start_worker()
     held = {"names": [LIMIT], "slots": 2, "mode": "concurrency"}

@@ -184,13 +184,18 @@ def test_a_prefect_api_that_does_not_answer_is_only_a_remark(root):
     assert "does not answer" in "\n".join(found.lines())
 
 
+def forget_runs(client):
+    for run in client.read_flow_runs():
+        client.delete_flow_run(run.id)
+
+
 @pytest.fixture
 def client(prefect_api):
-    """A real server; none of these flow runs stays under way on it."""
+    """A real server, which others use too: nothing is under way on it, neither before nor after."""
     with temporary_settings(updates={PREFECT_API_URL: prefect_api}), get_client(sync_client=True) as client:
+        forget_runs(client)
         yield client
-        for run in client.read_flow_runs():
-            client.delete_flow_run(run.id)
+        forget_runs(client)
 
 
 @pytest.mark.slow
