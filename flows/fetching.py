@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,13 @@ from flows.mirror import mirror
 from flows.verify import verify as verify_flow
 from tasks.clients.verdicts import DownloadError, error
 from tasks.keeping.adopting import labs_under, prepare_adoption
+from  import read_ledger
 from tasks.model import Summary
 from tasks.preparing import failed_before, prepare, require_place
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
 from tasks.wording import NOTHING_MATCHES, is_empty
+from tasks.ledgers.settled import Settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,9 +104,28 @@ def run(plan: Plan, selection: Selection, say: Say) -> Fetched:
         DownloadError: `no-space`, `read-only` or `bad-root`, a row of the Prefect API's, or why the run died.
     """
     require_place(plan)
-    path = plan.save()
+    path, begin = plan.save(), datetime.now(UTC)
     with prefect_api(say):
-        return _fetched(download(selection, plan=path, return_state=True))
+        try:
+            return _fetched(download(selection, plan=path, return_state=True))
+        except KeyboardInterrupt:  # by a person, or by a scheduler's SIGTERM
+            return _interrupted(plan, begin)
+
+
+def _interrupted(plan: Plan, begin: datetime) -> Fetched:
+    """What a run had done when it was ended; its threads have stopped, and its ledger is whole.
+
+    Raises:
+        KeyboardInterrupt: It had not begun.
+    """
+    with closing(read_ledger(Path(plan.root))) as ledger:
+        newest = ledger.last_runs(1)
+    if not newest or newest[0].started_at < begin:
+        raise KeyboardInterrupt
+    outcomes, seconds = Settled(plan, newest[0].id), (datetime.now(UTC) - begin).total_seconds()
+    stopped = "Stopped by a signal; run it again, and it resumes."
+    summary = replace(Summary.of(outcomes, seconds=seconds), stopped=stopped)
+    return Fetched(plan, summary, outcomes)
 
 
 def _fetched(state: PrefectState[Any]) -> Fetched:

@@ -106,10 +106,12 @@ def test_a_stop_is_seen_within_ten_seconds_although_the_server_stalls(number, ho
     process = fetch()
     assert link.wait_until(link.stalls_at, lambda: process.poll() is not None)
     process.send_signal(number)
-    process.communicate(timeout=10)
+    shown, _ = process.communicate(timeout=10)
     assert process.returncode == 7
     assert flow_runs(home)[0]["state_type"] == "CRASHED"
     ledger = Ledger.read_only(job.root)
+    *_, last = map(json.loads, shown.splitlines())
+    assert last["summary"]["published"] == ledger.counts()[State.PUBLISHED]
     assert {one.code for one in ledger.failed()} == {"stopped"}
     assert ledger.counts().get(State.PUBLISHED, 0) == len(ledger.known()) > 0
     assert wrong_files(job, missing_allowed=True) == set()
