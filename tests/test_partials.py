@@ -324,3 +324,12 @@ def test_old_pieces_are_pruned_and_counted(partials):
         os.utime(path, (0, 0))
     assert partials.prune(retention_seconds=3600) == 2
     assert names(partials) == []
+
+
+def test_a_disk_that_is_full_before_the_first_byte_says_how_much_the_file_needs(partials, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Folder, "open", full)
+    with pytest.raises(DownloadError, match="this file alone needs 1,000 more"):
+        partials.claim(Expected(1000, "0" * 32), "https://f/a.npy")

@@ -61,7 +61,7 @@ class Partials:
             names = self._names(f"{what}.")
             partial = self._claim(names, f"{what}.{owner()}", expected)
         except OSError as failure:
-            raise os_error(failure, self.directory) from failure
+            raise os_error(failure, self.directory, missing=expected.size) from failure
         partial.pieces.take(partial.name, self._loose_pieces(names, partial))
         return partial
 
