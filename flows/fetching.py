@@ -15,13 +15,13 @@ from flows.mirror import mirror
 from flows.verify import verify as verify_flow
 from tasks.clients.verdicts import DownloadError, error
 from tasks.keeping.adopting import labs_under, prepare_adoption
-from  import read_ledger
+from tasks.ledgers.opening import read_ledger
+from tasks.ledgers.settled import Settled
 from tasks.model import Summary
 from tasks.preparing import failed_before, prepare, require_place
 from tasks.selection import Selection
 from tasks.settings import AlyxSettings
 from tasks.wording import NOTHING_MATCHES, is_empty
-from tasks.ledgers.settled import Settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -40,7 +40,9 @@ def test_it_grows_while_the_sum_grows_up_to_the_limit():
     assert Line(each=25 * MB, most=10_000 * MB).run(Growth(12), 3) == 12
 
 
-@pytest.mark.parametrize(("first_byte", "steps"), [(NEAR, [1, 2, 4, 8, 16, 32]), (FAR, [1, 16, 32])], ids=["near", "far"])
+@pytest.mark.parametrize(
+    ("first_byte", "steps"), [(NEAR, [1, 2, 4, 8, 16, 32]), (FAR, [1, 16, 32])], ids=["near", "far"]
+)
 def test_it_doubles_and_over_a_far_line_the_first_step_is_large(first_byte, steps):
     line, growth = Line(each=25 * MB, most=10_000 * MB, first_byte=first_byte), Growth(32)
     assert sorted({line.run(growth, 0.05) for _ in range(40)}) == steps
