@@ -155,7 +155,8 @@ def download(run: Run, transfers: Iterable[Transfer], carry: Carry | None = None
     if carry is None:
         carry, small = run.carrier().carry, SmallFiles(run.carrier(), transfers, run.connections)
         yield from _settling(run, small.groups(), passed)
-        yield from _settling(run, Crew(carry, small.left, run.connections, run.pace.stop).groups(), passed)
+        crew = Crew(carry, small.left, run.connections, run.pace.stop, small.wanted)
+        yield from _settling(run, crew.groups(), passed)
     else:
         yield from _settling(run, Crew(carry, transfers, run.connections, run.pace.stop).groups(), passed)
     settled: list[Outcome] = []

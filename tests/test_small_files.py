@@ -15,6 +15,7 @@ from tasks.downloading import Run, download
 from tasks.model import Source, State, Transfer
 from tasks.settings import AlyxSettings
 from tasks.transfer.carrying import Carrier
+from tasks.transfer.small_files import SMALL_BYTES
 from tests.engine import partials_of
 from tests.matrix import playable, trusting
 from tests.pace import FakePace
@@ -55,8 +56,9 @@ def carried(root, transfers, *servers, pace=None):
     return outcomes
 
 
-def test_files_that_come_whole_need_one_request_each_and_no_thread(server, tmp_path, monkeypatch):
+def test_files_that_come_well_need_one_request_each_and_no_thread(server, tmp_path, monkeypatch):
     files = {f"/a/{number}.npy": DATA[number:] for number in range(300)}
+    files |= {f"/b/{number}.npy": bytes([number]) * SMALL_BYTES for number in range(5)}  # these come in many pieces
     for path, data in files.items():
         server.put(path, data)
     monkeypatch.setattr("tasks.transfer.carrying.Carrier.carry", None)
@@ -105,7 +107,7 @@ def test_a_far_server_is_asked_for_as_many_files_at_a_time_as_are_allowed(tmp_pa
 
 
 def test_what_is_large_begins_first(server, tmp_path):
-    files = {f"/{number}.bin": bytes([number]) * number * len(DATA) for number in range(2, 6)}
+    files = {f"/{number}.bin": bytes([number]) * number * SMALL_BYTES for number in range(2, 6)}
     for path, data in files.items():
         server.put(path, data)
     carried(tmp_path, [transfer(server, path, data) for path, data in files.items()], server)

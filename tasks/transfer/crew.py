@@ -47,10 +47,16 @@ class Crew(Generic[Waiting]):
         transfers: What is to be carried; read as threads become free.
         size: Threads, at the most.
         stop: Ends the work early; what was not begun is left.
+        first: Threads to begin with.
     """
 
     def __init__(
-        self, carry: Callable[[Waiting], Arrival], transfers: Iterable[Waiting], size: int, stop: threading.Event
+        self,
+        carry: Callable[[Waiting], Arrival],
+        transfers: Iterable[Waiting],
+        size: int,
+        stop: threading.Event,
+        first: int = FIRST_THREADS,
     ) -> None:
         self._carry = carry
         self._waiting = iter(transfers)
@@ -61,6 +67,7 @@ class Crew(Generic[Waiting]):
         self._room = threading.Semaphore(GROUP_FILES + size)
         self._due = threading.Event()
         self._size = size
+        self._begins_with = first
         self._threads: list[threading.Thread] = []
 
     def groups(self) -> Iterator[list[Arrival]]:
@@ -71,7 +78,7 @@ class Crew(Generic[Waiting]):
             self._dismiss()
 
     def _grouped(self) -> Iterator[list[Arrival]]:
-        for _ in range(min(FIRST_THREADS, self._size)):
+        for _ in range(min(self._begins_with, self._size)):
             self._begin()
         ended = 0
         while ended < len(self._threads):

@@ -1,8 +1,7 @@
 """Carries small files: the first requests of many at a time, in one thread, where threads cost more than the files.
 
-That holds where a small file comes whole at once. What does not (it fails, it comes as other bytes) goes on in a thread
-of its own, from where it stands: its first attempt counts as one there, and its bytes are in its partial. Over a slow
-line, where files come in pieces, threads carry the rest: there the line is short, and not the processor.
+What fails, or comes as other bytes, goes on in a thread of its own, from where it stands: its first attempt counts as
+one there, and its bytes are in its partial.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
     from tasks.model import Source, Transfer
     from tasks.transfer.carrying import Carrier
 
-#: Up to here a file comes at once, and its digest takes no longer than its request.
-SMALL_BYTES = 64 << 10
-#: So many in a row that did not come whole, and the rest is left to the crew.
+#: Up to here a thread of its own costs more than it brings, though it would hash beside the others.
+SMALL_BYTES = 1 << 20
+#: So many in a row that did not come well, and the rest is left to the crew.
 _MOST_STRIKES = 3
 #: Another request at a time for each so many files: a process that is killed loses what is under way, which is to be
 #: little of what it brought.
@@ -65,6 +64,9 @@ class SmallFiles:
         carrier: Carries what is left.
         transfers: Read as there is room for more.
         connections: Requests at a time, at the most.
+
+    Attributes:
+        wanted: How many requests at a time the server's distance is worth, as far as it is known.
     """
 
     def __init__(self, carrier: Carrier, transfers: Iterable[Transfer], connections: int) -> None:
@@ -72,7 +74,7 @@ class SmallFiles:
         self._waiting = iter(transfers)
         self._connections = connections
         self._came = 0
-        self._width = FIRST_THREADS
+        self.wanted = FIRST_THREADS
         self._pace = carrier.switchboard.pace
         self._flights = Flights(self._pace)
         self._cargo: dict[Flight, _Cargo] = {}
@@ -113,7 +115,7 @@ class SmallFiles:
         begin = self._pace.monotonic()
         landed = self._flights.turn(GROUP_SECONDS)
         if self._pace.monotonic() - begin >= IDLE_SECONDS:  # a far server: what is under way is what counts
-            self._width *= 2
+            self.wanted *= 2
         for flight in landed:
             self._land(flight)
         for flight in [flight for flight in self._flights.open if flight.pieces]:
@@ -121,7 +123,7 @@ class SmallFiles:
         return True
 
     def _fill(self) -> None:
-        width = min(self._connections, self._width + self._came // _WIDEN_FILES)
+        width = min(self._connections, self.wanted + self._came // _WIDEN_FILES)
         while len(self._flights.open) < width and self._strikes < _MOST_STRIKES:
             transfer = next(self._waiting, None)
             if transfer is None:
@@ -174,7 +176,7 @@ class SmallFiles:
         except DownloadError:
             self._left.append(cargo.transfer)  # there it meets the same error, and is judged
         cargo.client.wire.flights.append(flight)
-        self._strikes = 0 if carried and not cargo.begun else self._strikes + 1
+        self._strikes = 0 if carried else self._strikes + 1
         if carried:
             self._came += 1
             self._group.append(carried)
