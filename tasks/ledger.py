@@ -188,9 +188,10 @@ class Ledger:
 
     def _outcomes_after(self, run: str, path: str) -> list[Outcome]:
         query = sa.select(*(transfers.c[name] for name in _OUTCOME)).where(transfers.c.run == run)
+        part = query.where(transfers.c.path > path).order_by(transfers.c.path).limit(_PART)
         with self._database.reading() as connection:
-            rows = connection.execute(query.where(transfers.c.path > path).order_by(transfers.c.path).limit(_PART))
-            return list(map(_read_outcome, rows))
+            rows = connection.execute(part).all()
+        return list(map(_read_outcome, rows))
 
     def oldest(self, share: float) -> list[Proven]:
         """Return the files whose proof is oldest, until they are that share of all bytes; at least one, if there is."""
