@@ -36,6 +36,7 @@ def ours_aws(job):
 
 
 def _ours(job, protocol, record, address):
+    from tasks.clients import client_class
     from tasks.clients.seams import Pace
     from tasks.downloading import Run, download
     from tasks.model import Source, Summary, Transfer
@@ -45,6 +46,7 @@ def _ours(job, protocol, record, address):
         Transfer(f"{number:036d}", item.path, item.size, item.md5, (Source(protocol, "server", address(item)),))
         for number, item in enumerate(job.items)
     )
+    client_class(protocol)  # boto3 is imported with it
     run = Run.open("bench", Path(job.place), {"server": record}, AlyxSettings(connections=job.connections), Pace())
 
     def fetch():
