@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -34,6 +36,8 @@ def show(rows: Iterable[Json | str]) -> None:
         except BrokenPipeError:  # who reads has enough; click ends quietly
             raise
         except OSError as failure:
+            # Or the interpreter writes what is left once more at its end, and ends with a code of its own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise os_error(failure, "standard output") from failure
 
 

@@ -34,7 +34,7 @@ from tasks.transfer.crew import Crew
 from tasks.transfer.limits import limits_of, slots
 from tasks.transfer.managed import Delivery, prune_received
 from tasks.transfer.outcomes import published
-from tasks.transfer.small_files import SmallFiles
+from tasks.transfer.small_files import in_groups
 from tasks.transfer.switchboard import Switchboard
 from tasks.transfer.tally import Tally
 
@@ -152,20 +152,19 @@ def download(run: Run, transfers: Iterable[Transfer], carry: Carry | None = None
         carry: Carries one of them; by default the run's own carrier, and small files together.
     """
     passed: list[Passed] = []
-    if carry is None:
-        carry, small = run.carrier().carry, SmallFiles(run.carrier(), transfers, run.connections)
-        yield from _settling(run, small.groups(), passed)
-        crew = Crew(carry, small.left, run.connections, run.pace.stop, small.wanted)
-        yield from _settling(run, crew.groups(), passed)
+    if carry:
+        groups: Iterator[Sequence[Arrival]] = Crew(carry, transfers, run.connections, run.pace.stop).groups()
     else:
-        yield from _settling(run, Crew(carry, transfers, run.connections, run.pace.stop).groups(), passed)
+        groups = in_groups(run.carrier(), transfers, run.connections)
+    yield from _settling(run, groups, passed)
     settled: list[Outcome] = []
     delivery = Delivery(run.carrier(), lambda group: settled.extend(_settled(run, group)))
     run.deliveries.append(delivery)
     if not run.pace.stop.is_set():
         delivery.move(passed)
     yield from settled
-    yield from _settling(run, Crew(carry, delivery.left, run.connections, run.pace.stop).groups(), passed)
+    left = Crew(carry or run.carrier().carry, delivery.left, run.connections, run.pace.stop)
+    yield from _settling(run, left.groups(), passed)
 
 
 def _settling(run: Run, groups: Iterator[Sequence[Arrival]], passed: list[Passed]) -> Iterator[Outcome]:

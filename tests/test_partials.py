@@ -330,6 +330,6 @@ def test_a_disk_that_is_full_before_the_first_byte_says_how_much_the_file_needs(
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Folder, "open", full)
+    monkeypatch.setattr(Folder, "create", full)
     with pytest.raises(DownloadError, match="this file alone needs 1,000 more"):
         partials.claim(Expected(1000, "0" * 32), "https://f/a.npy")

@@ -37,7 +37,7 @@ def whole_partial(partials: Partials, expected: Expected, body: bytes) -> Partia
         partials.disk.write(fd, body)
     except OSError as failure:
         partial.discard()
-        raise os_error(failure, partials.directory) from failure
+        raise os_error(failure, partials.directory, missing=len(body)) from failure
     return partial
 
 

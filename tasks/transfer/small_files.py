@@ -17,11 +17,12 @@ from tasks.clients.ending import conclude
 from tasks.clients.fetching import Receipt
 from tasks.clients.flights import Flights
 from tasks.clients.proof import ALGORITHMS, Expected
-from tasks.clients.verdicts import DownloadError
+from tasks.clients.verdicts import DownloadError, Verdict
 from tasks.clients.whole import is_proven, waiting, whole_partial
 from tasks.clients.wire import host_of
 from tasks.transfer.carrying import Begun, Carried, Way, parted
-from tasks.transfer.crew import FIRST_THREADS, GROUP_FILES, GROUP_SECONDS, IDLE_SECONDS
+from tasks.transfer.crew import FIRST_THREADS, GROUP_FILES, GROUP_SECONDS, IDLE_SECONDS, Crew
+from tasks.transfer.switchboard import CLOSING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from tasks.clients.streaming import StreamingClient
     from tasks.clients.wire import Request
     from tasks.model import Source, Transfer
-    from tasks.transfer.carrying import Carrier
+    from tasks.transfer.carrying import Arrival, Carrier
 
 #: Up to here a thread of its own costs more than it brings, though it would hash beside the others.
 SMALL_BYTES = 1 << 20
@@ -57,6 +58,25 @@ def _size_left(one: Transfer | Begun) -> int:
     return (one.transfer if isinstance(one, Begun) else one).size or 0
 
 
+def in_groups(carrier: Carrier, transfers: Iterable[Transfer], connections: int) -> Iterator[list[Arrival]]:
+    """Carry small files together, then all others a thread each; yield what arrives in groups.
+
+    Args:
+        carrier: Carries one transfer.
+        transfers: Read as there is room for more; when the run is stopped, what was not begun is left.
+        connections: Files at a time, at the most.
+    """
+    small = SmallFiles(carrier, transfers, connections)
+    yield from small.groups()
+    left = small.left
+    try:
+        yield from Crew(carrier.carry, left, connections, carrier.switchboard.pace.stop, small.wanted).groups()
+    finally:
+        for begun in left:
+            if isinstance(begun, Begun):
+                begun.way.let_go()
+
+
 class SmallFiles:
     """The small ones among transfers, carried in groups; the others are left.
 
@@ -81,14 +101,14 @@ class SmallFiles:
         self._partials = waiting(carrier.partials)
         self._left: list[Transfer | Begun] = []
         self._strikes = 0
-        self._group: list[Carried] = []
+        self._group: list[Arrival] = []
 
     @property
     def left(self) -> Iterator[Transfer | Begun]:
         """What is to be carried otherwise, once the groups have ended: large ones first, so that none is the tail."""
         return chain(sorted(self._left, key=_size_left, reverse=True), self._waiting)
 
-    def groups(self) -> Iterator[list[Carried]]:
+    def groups(self) -> Iterator[list[Arrival]]:
         """Yield what came and is proven, in groups: full ones, or what came within a moment."""
         due = self._pace.monotonic() + GROUP_SECONDS
         try:
@@ -100,7 +120,7 @@ class SmallFiles:
         finally:
             self._end()
 
-    def _grouped(self) -> Iterator[list[Carried]]:
+    def _grouped(self) -> Iterator[list[Arrival]]:
         group, self._group = self._group, []
         if group:
             yield group
@@ -165,7 +185,7 @@ class SmallFiles:
     def _land(self, flight: Flight) -> None:
         """Conclude a request that has ended."""
         cargo = self._cargo.pop(flight)
-        carried = None
+        carried: Carried | None = None
         try:
             status = flight.status
             if status in _REDIRECTS:
@@ -173,8 +193,11 @@ class SmallFiles:
             else:
                 whole = status == _OK and not cargo.begun and not flight.failure
                 carried = (whole and self._whole(flight, cargo)) or self._concluded(flight, cargo)
-        except DownloadError:
-            self._left.append(cargo.transfer)  # there it meets the same error, and is judged
+        except DownloadError as failure:
+            if failure.verdict is Verdict.STOP_RUN:  # a full disk: the others are not to find out one by one
+                self._group.append(self._carrier.failed(cargo.transfer, failure))
+            else:
+                self._left.append(cargo.transfer)  # there it meets the same error, and is judged
         cargo.client.wire.flights.append(flight)
         self._strikes = 0 if carried else self._strikes + 1
         if carried:
@@ -204,6 +227,9 @@ class SmallFiles:
             )
         except DownloadError as failure:
             first.failure = failure
+        if first.failure and first.failure.verdict is Verdict.STOP_RUN and first.failure.code not in CLOSING:
+            begun.way.let_go()
+            raise first.failure
         if first.failure or not is_proven(partial):
             self._left.append(begun)
             return None
@@ -242,5 +268,6 @@ class SmallFiles:
         for begun in (cargo.begun for cargo in self._cargo.values()):
             if begun:
                 begun.way.let_go()
-        for carried in self._group:
-            carried.partial.release()
+        for arrived in self._group:
+            if isinstance(arrived, Carried):
+                arrived.partial.release()
