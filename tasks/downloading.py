@@ -104,6 +104,7 @@ class Run:
         )
         run = cls(id, tree, open_ledger(root), Switchboard(records, options, pace), pace, settings.connections)
         run.prune(settings.partial_days * _DAY_SECONDS)
+        tree.keep_room()
         return run
 
     def prune(self, retention_seconds: float) -> None:
@@ -158,7 +159,7 @@ def download(run: Run, transfers: Iterable[Transfer], carry: Carry | None = None
         groups = in_groups(run.carrier(), transfers, run.connections)
     yield from _settling(run, groups, passed)
     settled: list[Outcome] = []
-    delivery = Delivery(run.carrier(), lambda group: settled.extend(_settled(run, group)))
+    delivery = Delivery(run.carrier(), lambda group: settled.extend(_recorded(run, _published(run, group))))
     run.deliveries.append(delivery)
     if not run.pace.stop.is_set():
         delivery.move(passed)
@@ -180,14 +181,9 @@ def _settling(run: Run, groups: Iterator[Sequence[Arrival]], passed: list[Passed
             if failure.code != "disk-full":
                 raise
             unrecorded += outcomes
-    if unrecorded:
+    if unrecorded and not run.tree.make_room():
         run.carrier().partials.make_room()
     yield from _recorded(run, unrecorded)
-
-
-def _settled(run: Run, group: list[Carried | Outcome]) -> list[Outcome]:
-    """Publish a group, record it, and count it."""
-    return _recorded(run, _published(run, group))
 
 
 def _published(run: Run, group: list[Carried | Outcome]) -> list[Outcome]:

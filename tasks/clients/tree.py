@@ -13,7 +13,7 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from tasks.clients.folder import is_ours, made_below_ours, patiently
+from tasks.clients.folder import Folder, is_ours, made_below_ours, patiently
 from tasks.clients.seams import Disk
 from tasks.clients.verdicts import error, os_error
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: The directory of what is ours, under the root.
 OURS = ".prefect-alyx"
+_ROOM, _ROOM_BYTES = "room", 256 << 10
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -61,6 +62,22 @@ class Tree:
             raise error("bad-root", f"{failure.filename}: {failure.strerror}.") from failure
         except OSError as failure:
             raise os_error(failure, self.root) from failure
+
+    def keep_room(self) -> None:
+        """Keep a little of the disk: when all else is full, the ledger has to say how the run ended."""
+        with contextlib.suppress(OSError):  # it is kept already, or there is none left even now
+            fd = Folder(self.root / OURS).create(_ROOM)
+            try:
+                self.disk.write(fd, bytes(_ROOM_BYTES))
+            finally:
+                os.close(fd)
+
+    def make_room(self) -> bool:
+        """Give back what was kept; return whether there was anything."""
+        with contextlib.suppress(FileNotFoundError):
+            Folder(self.root / OURS).unlink(_ROOM)
+            return True
+        return False
 
     def tidy(self) -> None:
         """Remove our own directories where they are empty: a single download leaves nothing behind."""
