@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from flows.download import download
 from flows.fetched import Fetched, StoppedError
@@ -104,25 +106,24 @@ def run(plan: Plan, selection: Selection, say: Say) -> Fetched:
         DownloadError: `no-space`, `read-only` or `bad-root`, a row of the Prefect API's, or why the run died.
     """
     require_place(plan)
-    path, begin = plan.save(), datetime.now(UTC)
+    path, run_id, begin = plan.save(), str(uuid4()), time.monotonic()
     with prefect_api(say):
         try:
-            return _fetched(download(selection, plan=path, return_state=True))
+            return _fetched(download(selection, plan=path, ledger_run=run_id, return_state=True))
         except KeyboardInterrupt:  # by a person, or by a scheduler's SIGTERM
-            return _interrupted(plan, begin)
+            return _interrupted(plan, run_id, time.monotonic() - begin)
 
 
-def _interrupted(plan: Plan, begin: datetime) -> Fetched:
+def _interrupted(plan: Plan, run_id: str, seconds: float) -> Fetched:
     """What a run had done when it was ended; its threads have stopped, and its ledger is whole.
 
     Raises:
         KeyboardInterrupt: It had not begun.
     """
     with closing(read_ledger(Path(plan.root))) as ledger:
-        newest = ledger.last_runs(1)
-    if not newest or newest[0].started_at < begin:
-        raise KeyboardInterrupt
-    outcomes, seconds = Settled(plan, newest[0].id), (datetime.now(UTC) - begin).total_seconds()
+        if not ledger.run(run_id):
+            raise KeyboardInterrupt
+    outcomes = Settled(plan, run_id)
     stopped = "Stopped by a signal; run it again, and it resumes."
     summary = replace(Summary.of(outcomes, seconds=seconds), stopped=stopped)
     return Fetched(plan, summary, outcomes)
