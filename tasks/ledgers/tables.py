@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Versions of these tables that can be used, the present one last; each older one has a step in `migrations`. A ledger
 #: with another one belongs to a later release.
-VERSIONS = ("0001", "0002")
+VERSIONS = ("0001", "0002", "0003")
 
 
 def storable(text: str) -> str:
@@ -112,10 +112,12 @@ transfers = sa.Table(
     _required("next_step", Words),
     sa.Column("size", sa.BigInteger),
     _required("digest", Words),
-    _required("run", Words, index=True),
+    _required("run", Words),
     _required("failures", sa.Integer),
     sa.Column("first_failed_at", Utc),
     _required("updated_at", Utc),
+    # What became of a run is read a part at a time, by path; a database would sort all of it for each part.
+    sa.Index("ix_transfers_run_path", "run", "path"),
     sqlite_with_rowid=False,
 )
 
