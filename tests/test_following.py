@@ -44,11 +44,11 @@ class FakePool:
         kind, shard = next(self.lines[run]), self.shards[run]
         if kind == "RUNNING":
             self.ledger.lease(shard.lease, run, SILENCE)
-        if kind in ("COMPLETED", "STOPPED"):
+        if kind in ("COMPLETED", "STOPPED", "DEAD AT ITS END"):
             self.ledger.let_go(shard.lease, run)
             self.ledger.begin_run(shard.name, {})
             self.ledger.end_run(shard.name, Summary(files=10, published=9, failed=1, bytes=100, seconds=5.0))
-        return {"SILENT": "RUNNING", "STOPPED": "FAILED"}.get(kind, kind)
+        return {"SILENT": "RUNNING", "STOPPED": "FAILED", "DEAD AT ITS END": "CRASHED"}.get(kind, kind)
 
     def bury(self, run):
         self.buried.append(run)
@@ -100,6 +100,13 @@ def test_a_shard_that_crashed_is_started_again_and_counted_once(ledger, pace, pa
     assert (summary.files, summary.stopped) == (50, "")
     assert pool.started.count("run-1.2") == 1
     assert "run-1 is started again: Why." in said
+
+
+def test_a_machine_that_dies_when_its_shard_is_done_stops_nothing(ledger, pace, parts):
+    pool = FakePool(ledger, pace, run_1_1=["RUNNING", "DEAD AT ITS END"])
+    summary, _ = follow(pool, parts)
+    assert (summary.files, summary.stopped) == (50, "")
+    assert pool.started == [f"run-{n}.1" for n in range(5)]
 
 
 def test_the_shard_of_a_machine_that_fell_silent_is_buried_and_started_again(ledger, pace, parts):

@@ -159,7 +159,7 @@ class Fleet:
         if run and run.summary:
             self.total += Summary(**run.summary)
             self.say(f"{shard.name}: {Summary(**run.summary).line()}")
-            if standing.kind != "COMPLETED":  # it had to stop, and so would the others
+            if standing.kind in ("FAILED", "CANCELLED"):  # it had to stop, and so would the others
                 self._halt(standing.message or "A shard was cancelled.")
             return []
         if standing.kind == "CANCELLED" or shard.attempt == ATTEMPTS:

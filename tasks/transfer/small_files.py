@@ -17,11 +17,12 @@ from tasks.clients.ending import conclude
 from tasks.clients.fetching import Receipt
 from tasks.clients.flights import Flights
 from tasks.clients.proof import ALGORITHMS, Expected
-from tasks.clients.verdicts import DownloadError, Verdict
+from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.clients.whole import is_proven, waiting, whole_partial
 from tasks.clients.wire import host_of
 from tasks.transfer.carrying import Begun, Carried, Way, parted
 from tasks.transfer.crew import FIRST_THREADS, GROUP_FILES, GROUP_SECONDS, IDLE_SECONDS, Crew
+from tasks.transfer.outcomes import failed
 from tasks.transfer.switchboard import CLOSING
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from tasks.clients.flights import Flight
     from tasks.clients.streaming import StreamingClient
     from tasks.clients.wire import Request
-    from tasks.model import Source, Transfer
+    from tasks.model import Outcome, Source, Transfer
     from tasks.transfer.carrying import Arrival, Carrier
 
 #: Up to here a thread of its own costs more than it brings, though it would hash beside the others.
@@ -52,6 +53,11 @@ class _Cargo:
     client: StreamingClient
     request: Request
     begun: Begun | None = None
+
+
+def _failed(cargo: _Cargo, failure: DownloadError) -> Outcome:
+    receipt = cargo.begun.fetch.receipt if cargo.begun else Receipt(attempts=1)
+    return failed(cargo.transfer, failure, {cargo.source: failure}, receipt)
 
 
 def _size_left(one: Transfer | Begun) -> int:
@@ -116,9 +122,15 @@ class SmallFiles:
                 if len(self._group) >= GROUP_FILES or self._pace.monotonic() >= due:
                     yield from self._grouped()
                     due = self._pace.monotonic() + GROUP_SECONDS
+            self._note_the_stop()
             yield from self._grouped()
         finally:
             self._end()
+
+    def _note_the_stop(self) -> None:
+        """What is under way when the run is stopped was begun: it is told, and what came of it is kept."""
+        if self._pace.stop.is_set():
+            self._group += [_failed(cargo, error("stopped")) for cargo in self._cargo.values()]
 
     def _grouped(self) -> Iterator[list[Arrival]]:
         group, self._group = self._group, []
@@ -195,7 +207,7 @@ class SmallFiles:
                 carried = (whole and self._whole(flight, cargo)) or self._concluded(flight, cargo)
         except DownloadError as failure:
             if failure.verdict is Verdict.STOP_RUN:  # a full disk: the others are not to find out one by one
-                self._group.append(self._carrier.failed(cargo.transfer, failure))
+                self._group.append(_failed(cargo, failure))
             else:
                 self._left.append(cargo.transfer)  # there it meets the same error, and is judged
         cargo.client.wire.flights.append(flight)
