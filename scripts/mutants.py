@@ -53,7 +53,7 @@ MUTANTS = (
     ("publish.py", "            tree.disk.fsync(fd)\n", ""),
     ("publish.py", "            partial.release()\n", "            pass\n"),
     ("publish.py", "if not stat.S_ISREG(mode):", "if stat.S_ISDIR(mode):"),
-    ("publish.py", "        _refuse_what_is_no_file(name, fd,", "        str((name, fd,"),
+    ("publish.py", "        _refuse_what_is_no_file(tree, fd,", "        str((name, fd,"),
     ("publish.py", "follow_symlinks=False).st_mode", "follow_symlinks=True).st_mode"),
 )
 
