@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 SUFFIX = ".part"
 _READ = 1 << 20
-#: What a partial gives back after the disk refused more: the ledger lies there too, and has to say how the run ended.
-_ROOM = 256 << 10
 
 
 @dataclass(slots=True)
@@ -53,7 +51,6 @@ class Partial:
     wrong: list[str] = field(default_factory=list)
     pieces: Pieces = field(init=False, repr=False)
     _hash: Digest | None = field(default=None, repr=False)
-    _owed: int = 0
 
     def __post_init__(self) -> None:
         self._hash = self._hash or self.expected.hasher()
@@ -133,7 +130,6 @@ class Partial:
 
     def _forget_the_half(self) -> None:
         """Of a write that failed some bytes may lie there; the next one must not come after them."""
-        self._owed = _ROOM
         os.lseek(self.fd, self.size, os.SEEK_SET)
         os.ftruncate(self.fd, self.size)
 
@@ -172,9 +168,6 @@ class Partial:
 
         Where the disk does not let it (read-only, failing), it becomes free when this process ends.
         """
-        if self._owed:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self.fd, max(0, self.size - self._owed))
         self.close()
         what = self.name.partition(".")[0]
         mark = self.name.removesuffix(SUFFIX).rpartition(".")[2]
