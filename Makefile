@@ -2,19 +2,20 @@
 PYTHON ?= python3
 VENV := .venv
 LOWEST := .venv-lowest
+NEWEST := .venv-newest
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs audit lock test test-slow test-lowest pictures check format bench faults fuzz mutants fleet simulate memory clean
+.PHONY: help setup demo docs audit lock test test-slow test-lowest test-newest pictures check format bench faults fuzz mutants fleet simulate memory clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(READY) ## Make the project's own environment (.venv); done once, and again when pyproject.toml changes
+setup: $(READY) ## Make the project's own environment (.venv); done once, and again when what it needs changes
 
-$(READY): pyproject.toml scripts/environment.sh
+$(READY): pyproject.toml requirements.lock scripts/environment.sh
 	@sh scripts/environment.sh $(PYTHON) $(VENV)
 	@touch $@
 
@@ -35,10 +36,15 @@ test-slow: $(READY) ## Run the long tests: Prefect servers and workers, official
 test-lowest: $(LOWEST)/.ready ## Run the tests with the lowest versions that pyproject.toml promises
 	@$(LOWEST)/bin/python -m pytest -q -m "not slow" --numprocesses auto --maxprocesses 4 --dist worksteal
 
-$(LOWEST)/.ready: pyproject.toml | $(UV)
+$(LOWEST)/.ready: pyproject.toml | $(READY)
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(LOWEST)
 	@$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[test]'
 	@touch $@
+
+test-newest: $(READY) ## Run the tests with the newest versions there are today, whatever the lock names
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(NEWEST)
+	@$(UV) pip install --quiet --python $(NEWEST)/bin/python --refresh --editable '.[test]'
+	@$(NEWEST)/bin/python -m pytest -q -m "not slow" --numprocesses auto --maxprocesses 4 --dist worksteal
 
 pictures: $(READY) ## Take the pictures of Prefect's pages in docs/pictures anew
 	@sh scripts/packages.sh
@@ -47,15 +53,8 @@ pictures: $(READY) ## Take the pictures of Prefect's pages in docs/pictures anew
 audit: $(READY) ## Compare what is installed with PyPA's advisories, where ADVISORIES names a copy of them
 	@$(BIN)/python scripts/audit.py
 
-$(UV): | $(READY)
-	@$(BIN)/python -m pip install --quiet uv
-
-lock: $(UV) ## Make deployments/requirements.lock anew, for the image
-	@printf '# Every package of the image, with the hashes of its files; `make lock` makes it anew (Linux, Python 3.12).\n' \
-	  > deployments/requirements.lock
-	@printf 'asyncpg>=0.29\npsycopg[binary]>=3.2\nsetuptools>=77\n' | $(UV) pip compile --quiet pyproject.toml - \
-	  --extra tables --generate-hashes --python-version 3.12 --python-platform x86_64-unknown-linux-gnu \
-	  --no-emit-index-url --no-header --no-annotate >> deployments/requirements.lock
+lock: $(READY) ## Make both locks anew: for CI and `make setup`, and with the same versions for the image
+	@sh scripts/lock.sh $(UV)
 
 check: $(READY) ## What CI runs: format, lint, types, audit, tests
 	@$(BIN)/ruff format --check .
@@ -94,4 +93,4 @@ memory: $(READY) ## What planner and flow take, and cost Prefect, at 10,000, 100
 	@$(BIN)/python -u -m tests.simulation.memory $(or $(FILES),10000 100000 1000000)
 
 clean: ## Remove the environment and what tools left behind
-	@rm -rf $(VENV) $(LOWEST) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(LOWEST) $(NEWEST) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -23,4 +23,8 @@ fi
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 echo "Installing the project and its tools into $venv (some minutes the first time) ..." >&2
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+# What others wrote comes by its hash, and the list is whole: pip chooses nothing. Then this project, which brings nothing along.
+pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
+pip install --no-deps --require-hashes --requirement requirements.lock
+pip install --no-deps --no-build-isolation --editable .
+pip check

@@ -1,9 +1,11 @@
-"""What is installed: the lock of the image, the audit, and what the containers may do."""
+"""What is installed: the locks of CI and of the image, the audit, and what the containers may do."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -14,10 +16,18 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-LOCK = (ROOT / "deployments" / "requirements.lock").read_text()
-PINNED = {
-    canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK, re.MULTILINE)
-}
+
+
+def pinned(text):
+    """Versions by name; a package may have one for each Python."""
+    pins = {}
+    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE):
+        pins.setdefault(canonicalize_name(name), set()).add(version)
+    return pins
+
+
+LOCKS = {name: (ROOT / name / "requirements.lock").read_text() for name in (".", "deployments")}
+EXTRAS = {".": ("dask", "docs", "postgresql", "report", "tables", "test"), "deployments": ("tables",)}
 
 
 @pytest.fixture
@@ -28,27 +38,47 @@ def audit():
     return module
 
 
-def test_every_package_of_the_image_is_pinned_and_hashed():
-    parts = re.split(r"^(?=[\w.-]+==)", LOCK, flags=re.MULTILINE)[1:]
-    assert len(parts) == len(PINNED) > 100
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_package_of_a_lock_is_pinned_and_hashed(lock):
+    parts = re.split(r"^(?=[\w.-]+==)", LOCKS[lock], flags=re.MULTILINE)[1:]
+    assert len(parts) > 100
     assert all("--hash=sha256:" in part for part in parts)
-    assert not re.search(r"https?://|file:|--index-url|--find-links|git\+", LOCK)
+    assert not re.search(r"https?://|file:|--index-url|--find-links|git\+", LOCKS[lock])
 
 
-def test_the_lock_satisfies_what_the_project_asks_for():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for line in (*project["dependencies"], *project["optional-dependencies"]["tables"]):
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_satisfies_what_the_project_asks_for(lock):
+    pins, project = pinned(LOCKS[lock]), tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = (line for extra in EXTRAS[lock] for line in project["optional-dependencies"][extra])
+    for line in (*project["dependencies"], *extras):
         wanted = Requirement(line)
-        found = PINNED.get(canonicalize_name(wanted.name))
-        assert found, f"{wanted.name} is not in the lock: make lock"
-        assert Version(found) in wanted.specifier, f"{wanted}: the lock has {found}: make lock"
+        found = pins.get(canonicalize_name(wanted.name), set())
+        assert found or wanted.name == project["name"], f"{wanted.name} is not in the lock: make lock"
+        assert all(Version(one) in wanted.specifier for one in found), f"{wanted}: the lock has {found}: make lock"
 
 
-def test_the_image_installs_the_lock_and_nothing_else_and_is_not_root():
-    text = (ROOT / "deployments" / "Dockerfile").read_text()
-    assert "--require-hashes" in text
-    assert "--no-deps" in text
-    assert re.search(r"^USER lab$", text, re.MULTILINE)
+def test_the_image_has_the_versions_that_the_tests_ran_with():
+    tested, shipped = pinned(LOCKS["."]), pinned(LOCKS["deployments"])
+    assert not {name: pins for name, pins in shipped.items() if name in tested and not pins <= tested[name]}
+
+
+@pytest.mark.parametrize("installer", ["deployments/Dockerfile", "scripts/environment.sh"])
+def test_image_and_ci_install_the_lock_and_nothing_else(installer):
+    installs = re.findall(r"pip install .+", (ROOT / installer).read_text())
+    assert all("--no-deps" in one for one in installs)
+    assert ["--require-hashes" in one for one in installs] == [True, False]  # the second one is this project
+    assert "--no-build-isolation" in installs[1]
+
+
+def test_what_is_installed_here_is_what_the_lock_names():
+    here = {canonicalize_name(one.metadata["Name"]): one.version for one in importlib.metadata.distributions()}
+    if ".venv-" in sys.prefix:
+        pytest.skip("the lowest and the newest versions have no lock")
+    assert not {name: here[name] for name, pins in pinned(LOCKS["."]).items() if here.get(name, "") not in {"", *pins}}
+
+
+def test_the_image_is_not_root():
+    assert re.search(r"^USER lab$", (ROOT / "deployments" / "Dockerfile").read_text(), re.MULTILINE)
 
 
 def test_containers_have_no_more_rights_than_they_need():

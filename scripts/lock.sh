@@ -1,0 +1,18 @@
+#!/bin/sh
+# Pins what is installed, each file by its hash: lock.sh UV
+# Versions of a lock that stands are kept where they still fit; delete the lock first to get the newest of everything.
+set -eu
+uv=$1
+export UV_CUSTOM_COMPILE_COMMAND="make lock"
+
+compile() {
+    "$uv" pip compile --quiet --no-annotate --no-emit-index-url --generate-hashes --output-file "$@" >/dev/null
+}
+
+# For CI and `make setup`: any machine and any Python that the project supports.
+printf 'setuptools>=77\nuv\n' | compile requirements.lock pyproject.toml - \
+    --extra test --universal --python-version 3.11
+
+# For the image (Linux, Python 3.12): what the tests ran with, and no other versions.
+printf 'asyncpg>=0.29\npsycopg[binary]>=3.2\nsetuptools>=77\n' | compile deployments/requirements.lock pyproject.toml - \
+    --extra tables --constraint requirements.lock --python-version 3.12 --python-platform x86_64-unknown-linux-gnu
