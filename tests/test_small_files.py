@@ -15,7 +15,7 @@ from tasks.downloading import Run, download
 from tasks.model import Source, State, Transfer
 from tasks.settings import AlyxSettings
 from tasks.transfer.carrying import Carrier
-from tasks.transfer.small_files import SMALL_BYTES
+from tasks.transfer.queueing import SMALL_BYTES
 from tests.engine import partials_of
 from tests.matrix import playable, trusting
 from tests.pace import FakePace
@@ -104,6 +104,21 @@ def test_a_far_server_is_asked_for_as_many_files_at_a_time_as_are_allowed(tmp_pa
         )
         assert server.most == SETTINGS.connections
     assert {outcome.state for outcome in outcomes.values()} == {State.PUBLISHED}
+
+
+def test_over_a_long_line_larger_files_go_along_and_begin_before_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.transfer.carrying.Carrier.carry", None)  # no thread: its connections would be new ones
+    files = {f"/{number}.bin": bytes([number]) for number in range(40)}
+    files |= {f"/larger-{number}.bin": bytes([number]) * number * SMALL_BYTES for number in (2, 3)}
+    with FarServer() as server:
+        for path, data in files.items():
+            server.put(path, data)
+        outcomes = carried(
+            tmp_path, [transfer(server, path, data) for path, data in files.items()], server, pace=Pace()
+        )
+        asked = [hit.path for hit in server.hits()]
+    assert {outcome.state for outcome in outcomes.values()} == {State.PUBLISHED}
+    assert max(map(asked.index, ("/larger-3.bin", "/larger-2.bin"))) < 2 * SETTINGS.connections  # two of the first
 
 
 def test_what_is_large_begins_first(server, tmp_path):

@@ -1,5 +1,8 @@
 """Carries small files: the first requests of many at a time, in one thread, where threads cost more than the files.
 
+Over a long line larger ones go along: there one thread has time enough for all that comes, and the connections that the
+small ones have opened need not be opened again by others.
+
 What fails, or comes as other bytes, goes on in a thread of its own, from where it stands: its first attempt counts as
 one there, and its bytes are in its partial.
 """
@@ -7,7 +10,6 @@ one there, and its bytes are in its partial.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 import pycurl
@@ -23,6 +25,7 @@ from tasks.clients.wire import host_of
 from tasks.transfer.carrying import Begun, Carried, Way, parted
 from tasks.transfer.crew import FIRST_THREADS, GROUP_FILES, GROUP_SECONDS, IDLE_SECONDS, Crew
 from tasks.transfer.outcomes import failed
+from tasks.transfer.queueing import SMALL_BYTES, Queue, size_left
 from tasks.transfer.switchboard import CLOSING
 
 if TYPE_CHECKING:
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
     from tasks.model import Outcome, Source, Transfer
     from tasks.transfer.carrying import Arrival, Carrier
 
-#: Up to here a thread of its own costs more than it brings, though it would hash beside the others.
-SMALL_BYTES = 1 << 20
+#: A server from which nothing comes for so long is far, or slow: nothing that it sends will keep a thread busy.
+FAR_SECONDS = 2 * IDLE_SECONDS
 #: So many in a row that did not come well, and the rest is left to the crew.
 _MOST_STRIKES = 3
 #: Another request at a time for each so many files: a process that is killed loses what is under way, which is to be
@@ -60,10 +63,6 @@ def _failed(cargo: _Cargo, failure: DownloadError) -> Outcome:
     return failed(cargo.transfer, failure, {cargo.source: failure}, receipt)
 
 
-def _size_left(one: Transfer | Begun) -> int:
-    return (one.transfer if isinstance(one, Begun) else one).size or 0
-
-
 def in_groups(carrier: Carrier, transfers: Iterable[Transfer], connections: int) -> Iterator[list[Arrival]]:
     """Carry small files together, then all others a thread each; yield what arrives in groups.
 
@@ -72,9 +71,10 @@ def in_groups(carrier: Carrier, transfers: Iterable[Transfer], connections: int)
         transfers: Read as there is room for more; when the run is stopped, what was not begun is left.
         connections: Files at a time, at the most.
     """
-    small = SmallFiles(carrier, transfers, connections)
+    queue = Queue(transfers)
+    small = SmallFiles(carrier, queue, connections)
     yield from small.groups()
-    left = small.left
+    left = queue.left
     try:
         yield from Crew(carrier.carry, left, connections, carrier.switchboard.pace.stop, small.wanted).groups()
     finally:
@@ -84,35 +84,30 @@ def in_groups(carrier: Carrier, transfers: Iterable[Transfer], connections: int)
 
 
 class SmallFiles:
-    """The small ones among transfers, carried in groups; the others are left.
+    """The small ones among transfers, carried in groups; the others are left in the queue.
 
     Args:
         carrier: Carries what is left.
-        transfers: Read as there is room for more.
+        queue: What is to be carried.
         connections: Requests at a time, at the most.
 
     Attributes:
         wanted: How many requests at a time the server's distance is worth, as far as it is known.
     """
 
-    def __init__(self, carrier: Carrier, transfers: Iterable[Transfer], connections: int) -> None:
+    def __init__(self, carrier: Carrier, queue: Queue, connections: int) -> None:
         self._carrier = carrier
-        self._waiting = iter(transfers)
+        self._queue = queue
         self._connections = connections
         self._came = 0
         self.wanted = FIRST_THREADS
+        self._idle_seconds = 0.0
         self._pace = carrier.switchboard.pace
         self._flights = Flights(self._pace)
         self._cargo: dict[Flight, _Cargo] = {}
         self._partials = waiting(carrier.partials)
-        self._left: list[Transfer | Begun] = []
         self._strikes = 0
         self._group: list[Arrival] = []
-
-    @property
-    def left(self) -> Iterator[Transfer | Begun]:
-        """What is to be carried otherwise, once the groups have ended: large ones first, so that none is the tail."""
-        return chain(sorted(self._left, key=_size_left, reverse=True), self._waiting)
 
     def groups(self) -> Iterator[list[Arrival]]:
         """Yield what came and is proven, in groups: full ones, or what came within a moment."""
@@ -145,23 +140,35 @@ class SmallFiles:
         if not self._flights.open:
             return False
         begin = self._pace.monotonic()
-        landed = self._flights.turn(GROUP_SECONDS)
-        if self._pace.monotonic() - begin >= IDLE_SECONDS:  # a far server: what is under way is what counts
-            self.wanted *= 2
+        landed = self._flights.turn(IDLE_SECONDS if self._width < self._connections else GROUP_SECONDS)
+        idle = self._pace.monotonic() - begin
+        self._idle_seconds = self._idle_seconds + idle if idle >= IDLE_SECONDS else 0.0
+        if self._idle_seconds:
+            self._reach_out()
         for flight in landed:
             self._land(flight)
         for flight in [flight for flight in self._flights.open if flight.pieces]:
             self._take(flight)
         return True
 
+    def _reach_out(self) -> None:
+        """Nothing came for a moment: more is to be under way."""
+        self.wanted *= 2
+        if not self._queue.takes_larger and self._idle_seconds >= FAR_SECONDS:
+            self._queue.take_larger()
+
+    @property
+    def _width(self) -> int:
+        """How many requests are to be under way."""
+        return min(self._connections, self.wanted + self._came // _WIDEN_FILES)
+
     def _fill(self) -> None:
-        width = min(self._connections, self.wanted + self._came // _WIDEN_FILES)
-        while len(self._flights.open) < width and self._strikes < _MOST_STRIKES:
-            transfer = next(self._waiting, None)
+        while len(self._flights.open) < self._width and self._strikes < _MOST_STRIKES:
+            transfer = self._queue.next()
             if transfer is None:
                 return
             if not self._begin(transfer):
-                self._left.append(transfer)
+                self._queue.leave(transfer)
 
     # --- one file
 
@@ -173,18 +180,22 @@ class SmallFiles:
         try:
             client = cast("StreamingClient", self._carrier.switchboard.client(source))
             request, wire = client.request(source.address), client.wire
-            if wire.options.meter or (wire.holds and wire.holds.seconds(host_of(request), self._pace)):
+            options = wire.options
+            most = options.split_bytes if self._queue.takes_larger else SMALL_BYTES + 1
+            if options.meter or size_left(transfer) >= most:
                 return False
-            flight = self._flights.begin(wire, request, wire.options.deadline(SMALL_BYTES))
+            if wire.holds and wire.holds.seconds(host_of(request), self._pace):
+                return False
+            flight = self._flights.begin(wire, request, options.deadline(most))
         except DownloadError:
             return False
         self._cargo[flight] = _Cargo(transfer, source, client, request)
         return True
 
     def _source(self, transfer: Transfer) -> Source | None:
-        """The source to ask first for a small file of which nothing is there; None for all other transfers."""
+        """The source to ask first for a file of known content of which nothing is there; None for all others."""
         size, digest = transfer.size, transfer.digest
-        if not size or size > SMALL_BYTES or len(digest) not in ALGORITHMS:
+        if not size or len(digest) not in ALGORITHMS:
             return None
         if self._partials and f"{ALGORITHMS[len(digest)]}-{digest}-{size}" in self._partials:
             return None
@@ -201,7 +212,7 @@ class SmallFiles:
         try:
             status = flight.status
             if status in _REDIRECTS:
-                self._left.append(cargo.transfer)  # followed by those who look where to
+                self._queue.leave(cargo.transfer)  # followed by those who look where to
             else:
                 whole = status == _OK and not cargo.begun and not flight.failure
                 carried = (whole and self._whole(flight, cargo)) or self._concluded(flight, cargo)
@@ -209,7 +220,7 @@ class SmallFiles:
             if failure.verdict is Verdict.STOP_RUN:  # a full disk: the others are not to find out one by one
                 self._group.append(_failed(cargo, failure))
             else:
-                self._left.append(cargo.transfer)  # there it meets the same error, and is judged
+                self._queue.leave(cargo.transfer)  # there it meets the same error, and is judged
         cargo.client.wire.flights.append(flight)
         self._strikes = 0 if carried else self._strikes + 1
         if carried:
@@ -243,7 +254,7 @@ class SmallFiles:
             begun.way.let_go()
             raise first.failure
         if first.failure or not is_proven(partial):
-            self._left.append(begun)
+            self._queue.leave(begun)
             return None
         receipt.bytes += first.answer.received
         return Carried(cargo.transfer, partial, cargo.source, receipt)
