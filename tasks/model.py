@@ -1,6 +1,7 @@
 """The words of the design as frozen types: dataset, source, transfer, outcome.
 
-Nothing here knows Prefect, Alyx or a protocol; everything is small, picklable and JSON-able.
+Nothing here knows Prefect, Alyx or a protocol; everything is small, picklable and JSON-able. What a run makes of every
+file is a named tuple, which takes a third of the time that a frozen dataclass takes.
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class FileRecord:
+class FileRecord(NamedTuple):
     """One Alyx file record: a dataset's place on one repository.
 
     Attributes:
@@ -42,8 +42,7 @@ class FileRecord:
     json: Json | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Dataset:
+class Dataset(NamedTuple):
     """One Alyx dataset, as every catalogue answers it.
 
     Attributes:
@@ -103,8 +102,7 @@ class Skip:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one transfer; one line of ``--json``.
 
     Attributes:

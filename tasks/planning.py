@@ -123,9 +123,10 @@ class _Draft:
 
     def enter(self, chunk: Sequence[Dataset], known: Known, look: Look) -> None:
         """Note what is to be done with some datasets."""
-        good = [dataset for dataset in chunk if self._accepts(dataset)]
+        proofs = known([dataset.path for dataset in chunk])
+        # A path that is proven was accepted before it was written to, and is only looked at here.
+        good = [dataset for dataset in chunk if dataset.path in proofs or self._accepts(dataset)]
         paths = [dataset.path for dataset in good]
-        proofs = known(paths)
         present, wanted = [], []
         for dataset, proof, found in zip(good, map(proofs.get, paths), look(paths), strict=True):
             stands = standing(dataset.size, dataset.digest, proof, found)
@@ -143,19 +144,19 @@ class _Draft:
         self.skips.add(map(self._skipped, skips))
 
     def _accepts(self, dataset: Dataset) -> bool:
-        """Whether a dataset's path may be looked at, and its size added up; a skip says why not."""
+        """Whether a dataset's path may be looked at; a skip says why not."""
         try:
             safe_path(dataset.path)
         except DownloadError as refusal:
             self._skip(dataset, refusal.reason)
             return False
-        if dataset.size is not None and not 0 <= dataset.size <= _LARGEST:
-            self._skip(dataset, f"Alyx registers a size that no file has: {dataset.size}.")
-            return False
         return True
 
     def _want(self, dataset: Dataset, stands: Standing) -> Entry | None:
         """Say what is to be done with a dataset that is not present; None where it is left out."""
+        if dataset.size is not None and not 0 <= dataset.size <= _LARGEST:
+            self._skip(dataset, f"Alyx registers a size that no file has: {dataset.size}.")
+            return None
         try:
             Expected.of(dataset.size, dataset.digest)
             sources = self._wanted_sources(dataset, stands)

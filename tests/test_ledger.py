@@ -264,6 +264,7 @@ def test_a_page_that_was_overwritten_is_found_and_nothing_is_deleted(tmp_path, f
     with ledger_file(tmp_path).open("r+b") as pages:
         pages.seek(8192)
         pages.write(b"\xff" * (size - 16384))
+    file.close()  # what it has read it believes
     with pytest.raises(DownloadError) as refusal:
         file.known()
     assert refusal.value.code == "ledger-corrupt"

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -175,7 +174,7 @@ def small_disk():
 
 def too_much():
     """Outcomes of 60 MB, which no database can compress."""
-    return (replace(published(f"lab/{i}.npy"), reason=os.urandom(10_000).hex()) for i in range(3000))
+    return (published(f"lab/{i}.npy")._replace(reason=os.urandom(10_000).hex()) for i in range(3000))
 
 
 def small_sqlite(disk, _server):

@@ -157,11 +157,11 @@ def test_the_disk_is_never_asked_for_a_hostile_path():
         [dataset("../../etc/passwd"), dataset("lab/a.npy")],
         root="/data",
         router=Router(REPOSITORIES, address),
-        known=lambda paths: asked.extend(paths) or {},
+        known=lambda _: {},
         look=lambda paths: asked.extend(paths) or [None] * len(paths),
         space=EMPTY,
     )
-    assert set(asked) == {"lab/a.npy"}
+    assert asked == ["lab/a.npy"]
 
 
 def failure(path="lab/a.npy", size=3, digest=MD5):

@@ -10,7 +10,7 @@ import pytest
 
 from deployments.sandbox import Lab
 from tasks.alyx import AlyxClient
-from tasks.model import Outcome, State
+from tasks.model import State
 from tasks.settings import AlyxSettings
 from tasks.telling.alyx import SIGHTINGS, tell_alyx
 from tests.mirror import Mirrored, mirror
@@ -89,15 +89,9 @@ def test_once_from_each_of_two_sources_is_not_enough_but_a_second_run_is(lab: La
 def test_other_wrong_bytes_each_time_are_the_lines_fault(lab: Lab, tmp_path: Path) -> None:
     done = wrong(lab, tmp_path, "aws_cortexlab")
     (outcome,) = done.run.mismatched
-    done.run.mismatched[:] = [
-        Outcome(**{**fields(outcome), "wrong": (("flatiron_cortexlab", "a"), ("flatiron_cortexlab", "b"))})
-    ]
+    done.run.mismatched[:] = [outcome._replace(wrong=(("flatiron_cortexlab", "a"), ("flatiron_cortexlab", "b")))]
     assert told(done, FLAG) == []
     assert flags(lab, outcome.dataset) == {}
-
-
-def fields(outcome: Outcome) -> dict[str, Any]:
-    return {name: getattr(outcome, name) for name in outcome.__slots__}
 
 
 def test_what_a_record_holds_already_stays(lab: Lab, tmp_path: Path) -> None:

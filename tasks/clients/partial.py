@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.clients.owners import FREE, short_hash
@@ -107,7 +107,7 @@ class Partial:
             check: As for :meth:`rehash`.
         """
         if not self.expected.digest:
-            self.expected = replace(self.expected, digest=digest)
+            self.expected = self.expected._replace(digest=digest)
             self.size, self.head, self._hash = 0, b"", self.expected.hasher()
             self.rehash(check)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from tasks.clients.digest import Digest
 from tasks.clients.verdicts import error
@@ -39,8 +38,7 @@ MARKUP = (".html", ".htm", ".xml", ".svg", ".xhtml")
 HEAD_BYTES = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """What Alyx registers of one file's bytes.
 
     Attributes:

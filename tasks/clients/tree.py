@@ -169,3 +169,21 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return None
         return found if stat.S_ISREG(found.st_mode) else None
+
+
+class Neighbours:
+    """What stands beside files that are asked about in a row: one look at their folder serves all of them."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._root = tree.root
+        self._folder: str | None = None
+        self._names: frozenset[str] = frozenset()
+
+    def hold(self, relative: str) -> bool:
+        """Whether anything stood at a path when its folder was looked at; as :meth:`Tree.holds`, no more than that."""
+        folder, _, name = relative.rpartition("/")
+        if folder != self._folder:
+            self._folder, self._names = folder, frozenset()
+            with contextlib.suppress(OSError):
+                self._names = frozenset(os.listdir(f"{self._root}/{folder}"))
+        return name in self._names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.catalogue import record_of
@@ -52,4 +51,4 @@ def _completed(dataset: Dataset, named: list[FileRecord]) -> Dataset:
     if not named:
         return dataset
     both = (*dataset.records, *named)
-    return replace(dataset, records=tuple({(one.repository, one.relative_path): one for one in both}.values()))
+    return dataset._replace(records=tuple({(one.repository, one.relative_path): one for one in both}.values()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +87,7 @@ class Scrubber:
         """Note the damage, move the file, then forget its proof: killed in between, the next run still mends it."""
         kept = f"{self.quarantine}/{transfer.path}"
         damage = error("damaged", f"Its bytes are kept in {kept}.")
-        noted = replace(self.carrier.failed(transfer, damage), size=proof.size, digest=proof.digest)
+        noted = self.carrier.failed(transfer, damage)._replace(size=proof.size, digest=proof.digest)
         self.ledger.record([noted], run=self.run)
         self.carrier.tree.move(transfer.path, kept)
         self.ledger.disprove([transfer.path])
@@ -100,7 +100,7 @@ def _noted(arrival: Arrival, note: str) -> Arrival:
     if isinstance(arrival, Carried):
         arrival.note = note
         return arrival
-    return replace(arrival, reason=f"{note} {arrival.reason}".strip()) if isinstance(arrival, Outcome) else arrival
+    return arrival._replace(reason=f"{note} {arrival.reason}".strip()) if isinstance(arrival, Outcome) else arrival
 
 
 def _forget_cached(tree: Tree, path: str) -> None:

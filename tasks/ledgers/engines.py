@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import QueuePool
 
 from tasks.clients.tree import OURS
 from tasks.clients.verdicts import error
@@ -91,12 +91,13 @@ def _parsed(url: str) -> sa.URL:
 
 def _sqlite(root: Path, patience: float, pragmas: Sequence[str]) -> sa.Engine:
     connect = partial(_connect, ledger_file(root).absolute(), patience, pragmas)
-    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    return sa.create_engine("sqlite://", creator=connect, poolclass=QueuePool, max_overflow=-1)
 
 
 def _connect(file: Path, patience: float, pragmas: Sequence[str]) -> sqlite3.Connection:
     """Connect to a file that is there (`mode=rw` makes none); transactions begin where the code says so."""
-    connection = sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=patience, isolation_level=None)
+    address = f"{file.as_uri()}?mode=rw"
+    connection = sqlite3.connect(address, timeout=patience, isolation_level=None, check_same_thread=False, uri=True)
     for pragma in pragmas:
         with closing(connection.execute(pragma)) as cursor:
             cursor.fetchall()

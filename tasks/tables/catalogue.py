@@ -9,7 +9,6 @@ otherwise, a row that says that its file exists nowhere), the file records are a
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -161,4 +160,4 @@ def _asked(waiting: list[Dataset], alyx: Pages) -> Iterator[Dataset]:
     }
     for dataset in waiting:
         if dataset.id in rows:
-            yield replace(dataset, records=records_of(rows[dataset.id]))
+            yield dataset._replace(records=records_of(rows[dataset.id]))

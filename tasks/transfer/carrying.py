@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from tasks.clients import client_class
@@ -121,7 +121,7 @@ class Carrier:
             way.let_go()
             if managed and not hopeless:
                 return Passed(transfer, managed[0], way.failures, way.receipt)
-            return replace(failed(transfer, failure, way.failures, way.receipt), wrong=tuple(way.wrong))
+            return failed(transfer, failure, way.failures, way.receipt)._replace(wrong=tuple(way.wrong))
         except OSError as failure:  # of a file that is there, or of a partial
             way.let_go()
             return self.failed(transfer, os_error(failure, self.tree.root / transfer.path))

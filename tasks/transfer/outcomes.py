@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.clients.verdicts import DownloadError
@@ -22,7 +21,7 @@ def published(carried: Carried, result: Published | DownloadError) -> Outcome:
     transfer, source, receipt = carried.transfer, carried.source, carried.receipt
     if isinstance(result, DownloadError):
         lost = failed(transfer, result, {}, receipt)  # it is this machine's failure, and none of the source
-        return replace(lost, source=source.repository, protocol=source.protocol)
+        return lost._replace(source=source.repository, protocol=source.protocol)
     return Outcome(
         transfer.dataset,
         transfer.path,

@@ -19,14 +19,16 @@ from tasks.clients.ending import conclude
 from tasks.clients.fetching import Receipt
 from tasks.clients.flights import Flights
 from tasks.clients.proof import ALGORITHMS, Expected
+from tasks.clients.tree import Neighbours
 from tasks.clients.verdicts import DownloadError, Verdict, error
 from tasks.clients.whole import is_proven, waiting, whole_partial
 from tasks.clients.wire import host_of
 from tasks.transfer.carrying import Begun, Carried, Way, parted
-from tasks.transfer.crew import FIRST_THREADS, GROUP_FILES, GROUP_SECONDS, IDLE_SECONDS, Crew
+from tasks.transfer.crew import GROUP_FILES, GROUP_SECONDS, IDLE_SECONDS, Crew
 from tasks.transfer.outcomes import failed
 from tasks.transfer.queueing import SMALL_BYTES, Queue, size_left
 from tasks.transfer.switchboard import CLOSING
+from tasks.transfer.widening import Width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,13 +39,8 @@ if TYPE_CHECKING:
     from tasks.model import Outcome, Source, Transfer
     from tasks.transfer.carrying import Arrival, Carrier
 
-#: A server from which nothing comes for so long is far, or slow: nothing that it sends will keep a thread busy.
-FAR_SECONDS = 2 * IDLE_SECONDS
 #: So many in a row that did not come well, and the rest is left to the crew.
 _MOST_STRIKES = 3
-#: Another request at a time for each so many files: a process that is killed loses what is under way, which is to be
-#: little of what it brought.
-_WIDEN_FILES = 64
 _OK, _REDIRECTS = 200, range(300, 400)
 
 
@@ -90,24 +87,24 @@ class SmallFiles:
         carrier: Carries what is left.
         queue: What is to be carried.
         connections: Requests at a time, at the most.
-
-    Attributes:
-        wanted: How many requests at a time the server's distance is worth, as far as it is known.
     """
 
     def __init__(self, carrier: Carrier, queue: Queue, connections: int) -> None:
         self._carrier = carrier
         self._queue = queue
-        self._connections = connections
-        self._came = 0
-        self.wanted = FIRST_THREADS
-        self._idle_seconds = 0.0
+        self._width = Width(connections)
         self._pace = carrier.switchboard.pace
         self._flights = Flights(self._pace)
         self._cargo: dict[Flight, _Cargo] = {}
         self._partials = waiting(carrier.partials)
+        self._neighbours = Neighbours(carrier.tree)
         self._strikes = 0
         self._group: list[Arrival] = []
+
+    @property
+    def wanted(self) -> int:
+        """How many requests at a time the server's distance is worth, as far as it is known."""
+        return self._width.wanted
 
     def groups(self) -> Iterator[list[Arrival]]:
         """Yield what came and is proven, in groups: full ones, or what came within a moment."""
@@ -140,30 +137,19 @@ class SmallFiles:
         if not self._flights.open:
             return False
         begin = self._pace.monotonic()
-        landed = self._flights.turn(IDLE_SECONDS if self._width < self._connections else GROUP_SECONDS)
-        idle = self._pace.monotonic() - begin
-        self._idle_seconds = self._idle_seconds + idle if idle >= IDLE_SECONDS else 0.0
-        if self._idle_seconds:
-            self._reach_out()
+        landed = self._flights.turn(IDLE_SECONDS if self._width.may_grow else GROUP_SECONDS)
+        arriving = [flight for flight in self._flights.open if flight.pieces]
+        self._width.waited(self._pace.monotonic() - begin, in_vain=not landed and not arriving)
+        if self._width.is_far and not self._queue.takes_larger:
+            self._queue.take_larger()
         for flight in landed:
             self._land(flight)
-        for flight in [flight for flight in self._flights.open if flight.pieces]:
+        for flight in arriving:
             self._take(flight)
         return True
 
-    def _reach_out(self) -> None:
-        """Nothing came for a moment: more is to be under way."""
-        self.wanted *= 2
-        if not self._queue.takes_larger and self._idle_seconds >= FAR_SECONDS:
-            self._queue.take_larger()
-
-    @property
-    def _width(self) -> int:
-        """How many requests are to be under way."""
-        return min(self._connections, self.wanted + self._came // _WIDEN_FILES)
-
     def _fill(self) -> None:
-        while len(self._flights.open) < self._width and self._strikes < _MOST_STRIKES:
+        while len(self._flights.open) < self._width.now and self._strikes < _MOST_STRIKES:
             transfer = self._queue.next()
             if transfer is None:
                 return
@@ -199,7 +185,7 @@ class SmallFiles:
             return None
         if self._partials and f"{ALGORITHMS[len(digest)]}-{digest}-{size}" in self._partials:
             return None
-        if self._carrier.tree.holds(transfer.path):
+        if self._neighbours.hold(transfer.path):
             return None
         direct, _ = parted(transfer.sources)
         source = next(iter(self._carrier.switchboard.order(direct)), None)
@@ -224,7 +210,7 @@ class SmallFiles:
         cargo.client.wire.flights.append(flight)
         self._strikes = 0 if carried else self._strikes + 1
         if carried:
-            self._came += 1
+            self._width.came += 1
             self._group.append(carried)
             cargo.client.granted(cargo.source.address)
             self._carrier.switchboard.note(cargo.source, None)
