@@ -22,7 +22,7 @@ from tasks.catalogue import repositories
 from tasks.clients import DownloadError, Verdict, WireOptions
 from tasks.clients.partials import Partials
 from tasks.clients.publish import publish
-from tasks.clients.seams import Pace
+from tasks.clients.seams import Pace, leave_imports_alone
 from tasks.clients.tree import Tree
 from tasks.ledgers.opening import open_ledger
 from tasks.model import Json, Outcome, State, Summary
@@ -91,6 +91,7 @@ class Run:
         Raises:
             DownloadError: `read-only`, `disk-full` or a row of the ledger's.
         """
+        leave_imports_alone()
         tree = Tree(root)
         tree.prepare()
         options = WireOptions(

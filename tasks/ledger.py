@@ -51,7 +51,9 @@ _FAILURE = (
 _STATES = {state.value: state for state in State}
 #: Makes a proof of its values, as `Proof._make` does, without a step of the interpreter for each.
 _known: Callable[[Iterable[Any]], Proof] = partial(tuple.__new__, Proof)
-_proof, _outcome = attrgetter(*_PROOF), attrgetter(*_OUTCOME)
+_proof = attrgetter(*_PROOF)
+#: The driver takes a plain text at once, and searches for how to adapt a member of an enumeration.
+_outcome = attrgetter(*("state._value_" if name == "state" else name for name in _OUTCOME))
 
 
 class Run(NamedTuple):
@@ -150,7 +152,8 @@ class Ledger:
         # Two writers that take rows in one order never wait for each other in a circle.
         known = sorted(outcomes, key=attrgetter("path"))
         proven = [(*_proof(one), run, now) for one in known if _is_proof(one)]
-        rows = [(*_outcome(one), run, *_times(one, now)) for one in known]
+        times = {True: (1, now, now), False: (0, None, now)}  # failures in a row, the first of them, and this moment
+        rows = [(*_outcome(one), run, *times[one.state is State.FAILED]) for one in known]
         with self._database.writing() as connection:
             write(connection, tables.upsert_proofs(self._database.dialect), proven)
             write(connection, tables.upsert_transfers(self._database.dialect), rows)
@@ -317,9 +320,3 @@ def _read_outcome(row: Sequence[Any]) -> Outcome:
 
 def _is_proof(outcome: Outcome) -> bool:
     return outcome.state in (State.PUBLISHED, State.PRESENT) and None not in (outcome.size, outcome.mtime_ns)
-
-
-def _times(outcome: Outcome, now: datetime) -> tuple[int, datetime | None, datetime]:
-    """Failures in a row as far as this outcome tells, when the first of them was, and when all of this was noted."""
-    failed = outcome.state is State.FAILED
-    return int(failed), now if failed else None, now

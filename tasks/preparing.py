@@ -11,6 +11,7 @@ from tasks.alyx import AlyxClient
 from tasks.catalogue import repositories, still_there
 from tasks.clients import PROC_PRECEDENCE, DownloadClient, client_class, client_for
 from tasks.clients.one_files import cache_dir
+from tasks.clients.seams import leave_imports_alone
 from tasks.clients.verdicts import error
 from tasks.datasets.file_records import with_kachery
 from tasks.datasets.listing import Listing, listing
@@ -55,6 +56,7 @@ def prepare(
     Raises:
         DownloadError: when Alyx or the ledger cannot answer, or a root is missing.
     """
+    leave_imports_alone()
     alyx = AlyxClient()
     place = find_root(root, settings, alyx)
     ledger = read_ledger(place)

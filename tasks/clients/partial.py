@@ -35,7 +35,6 @@ class Partial:
         source: Address that the bytes came from in this process.
         if_range: The validator as `If-Range` may carry it; "" where there is no strong one.
         wrong: Digests of whole files that were thrown away.
-        pieces: What came before its turn; nothing for most.
     """
 
     folder: Folder
@@ -49,12 +48,18 @@ class Partial:
     source: str = ""
     if_range: str = ""
     wrong: list[str] = field(default_factory=list)
-    pieces: Pieces = field(init=False, repr=False)
     _hash: Digest | None = field(default=None, repr=False)
+    _pieces: Pieces | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self._hash = self._hash or self.expected.hasher()
-        self.pieces = Pieces(self.folder, self.disk)
+
+    @property
+    def pieces(self) -> Pieces:
+        """What came before its turn; nothing for most."""
+        if self._pieces is None:
+            self._pieces = Pieces(self.folder, self.disk)
+        return self._pieces
 
     @property
     def path(self) -> Path:

@@ -21,7 +21,7 @@ VERSIONS = ("0001", "0002", "0003")
 
 def storable(text: str) -> str:
     """Return text as it is stored: what no database takes (NUL, lone surrogates) as an escape."""
-    if text.isascii() and text.isprintable():  # most is, and it is much
+    if text.isascii() and "\0" not in text:  # most is so, and it is much
         return text
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
 
@@ -29,7 +29,7 @@ def storable(text: str) -> str:
 def storable_all(texts: Sequence[str]) -> Sequence[str]:
     """Return texts as they are stored; one look at all of them costs a fraction of a look at each."""
     whole = "".join(texts)
-    return texts if whole.isascii() and whole.isprintable() else [storable(text) for text in texts]
+    return texts if whole.isascii() and "\0" not in whole else [storable(text) for text in texts]
 
 
 class Words(sa.types.TypeDecorator[str]):

@@ -42,7 +42,7 @@ class Queue:
     def next(self) -> Transfer | None:
         """Take the next one that may be carried together with others; None when there is no more."""
         for transfer in self._rest:
-            if self.takes_larger or size_left(transfer) <= SMALL_BYTES:
+            if self.takes_larger or (transfer.size or 0) <= SMALL_BYTES:
                 return transfer
             self._too_large.append(transfer)
         return None

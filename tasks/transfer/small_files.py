@@ -26,7 +26,7 @@ from tasks.clients.wire import host_of
 from tasks.transfer.carrying import Begun, Carried, Way, parted
 from tasks.transfer.crew import GROUP_FILES, GROUP_SECONDS, IDLE_SECONDS, Crew
 from tasks.transfer.outcomes import failed
-from tasks.transfer.queueing import SMALL_BYTES, Queue, size_left
+from tasks.transfer.queueing import SMALL_BYTES, Queue
 from tasks.transfer.switchboard import CLOSING
 from tasks.transfer.widening import Width
 
@@ -168,7 +168,7 @@ class SmallFiles:
             request, wire = client.request(source.address), client.wire
             options = wire.options
             most = options.split_bytes if self._queue.takes_larger else SMALL_BYTES + 1
-            if options.meter or size_left(transfer) >= most:
+            if options.meter or (transfer.size or 0) >= most:
                 return False
             if wire.holds and wire.holds.seconds(host_of(request), self._pace):
                 return False
@@ -187,9 +187,11 @@ class SmallFiles:
             return None
         if self._neighbours.hold(transfer.path):
             return None
-        direct, _ = parted(transfer.sources)
-        source = next(iter(self._carrier.switchboard.order(direct)), None)
-        return None if source is None or client_class(source.protocol).capabilities.by_digest else source
+        for source in self._carrier.switchboard.order(transfer.sources):
+            what = client_class(source.protocol).capabilities
+            if not what.managed:
+                return None if what.by_digest else source
+        return None
 
     def _land(self, flight: Flight) -> None:
         """Conclude a request that has ended."""

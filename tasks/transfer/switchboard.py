@@ -70,6 +70,9 @@ class Switchboard:
             DownloadError: why its repository is closed, or cannot be asked at all.
         """
         key = _key(source)
+        client = self._clients.get(key)
+        if client and not self.closed and not self._resting:  # almost always; a lock for each file is not for nothing
+            return client
         with self._lock:
             if key in self.closed:
                 raise self.closed[key]
@@ -88,6 +91,8 @@ class Switchboard:
 
     def note(self, source: Source, failure: DownloadError | None) -> None:
         """Remember how a source answered."""
+        if failure is None and not self._trouble:
+            return
         key = _key(source)
         with self._lock:
             if failure is None:
