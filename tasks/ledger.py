@@ -126,7 +126,8 @@ class Ledger:
         if paths is not None:
             query = query.where(proofs.c.path.in_(self._listed()))
         with self._database.reading() as connection:
-            rows = connection.execute(query, _list(paths)).all()  # one by one they take longer
+            # The driver's own rows, all at once: SQLAlchemy's take half as long again as the question itself.
+            rows = connection.execute(query, _list(paths)).cursor.fetchall()
         return {row[0]: _known(row[1:]) for row in rows}
 
     def datasets(self) -> dict[str, str]:

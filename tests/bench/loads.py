@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """One file: its path on the server, its size and its md5."""
 
     path: str
