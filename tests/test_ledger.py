@@ -106,6 +106,15 @@ def test_failures_in_a_row_are_counted_from_the_first(ledger, clock):
     assert (failure.verdict, failure.code, failure.size, failure.digest) == ("SKIP_FILE", "not-found", 3, MD5)
 
 
+def test_one_call_may_tell_of_a_path_twice(ledger):
+    ledger.record([failed("lab/b.npy"), failed(reason="Once."), failed(reason="Twice."), published("lab/c.npy")])
+    assert [(one.path, one.failures, one.reason) for one in ledger.failed()] == [
+        ("lab/a.npy", 2, "Twice."),
+        ("lab/b.npy", 1, "Not there."),
+    ]
+    assert set(ledger.known()) == {"lab/c.npy"}
+
+
 def test_what_a_plan_found_present_is_no_failure_any_more(ledger):
     ledger.record([published(), failed(), published("lab/b.npy"), failed("lab/c.npy")])
     ledger.confirm({"id": "lab/a.npy", "other": "lab/b.npy"}.items())

@@ -1,6 +1,7 @@
-"""Bulk writes into the ledger: on SQLite the driver gets the rows at once, converted a column at a time.
+"""Bulk writes into the ledger: the driver gets all rows at once, converted a column at a time.
 
-SQLAlchemy prepares every row anew, which there costs several times what the row itself costs.
+SQLAlchemy prepares every row anew, and PostgreSQL's driver sends a message for each, which costs several times what the
+row itself costs.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import psycopg
 
 from tasks.ledgers.tables import Words, storable_all
 
@@ -20,27 +23,46 @@ if TYPE_CHECKING:
     Column = Sequence[Any]
     Convert = Callable[[Column], Iterable[Any]]
 
-_SQLITE = sqlite.dialect()
+_SQLITE, _POSTGRESQL = sqlite.dialect(), psycopg.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
 def write(connection: sa.Connection, statement: sa.Insert, rows: Sequence[Sequence[Any]]) -> None:
     """Execute an insert or upsert for many rows, which have a value for each column of its table, in their order."""
-    if not rows:
+    if rows:
+        (_write_values if connection.dialect.name == "sqlite" else _write_array)(connection, statement, rows)
+
+
+def _write_values(connection: sa.Connection, statement: sa.Insert, rows: Sequence[Sequence[Any]]) -> None:
+    text, converts = _prepared(statement)
+    columns = [convert(column) for convert, column in zip(converts, zip(*rows, strict=True), strict=True)]
+    connection.exec_driver_sql(text, list(zip(*columns, strict=True)))
+
+
+def _write_array(connection: sa.Connection, statement: sa.Insert, rows: Sequence[Sequence[Any]]) -> None:
+    if len({row[0] for row in rows}) < len(rows):  # one statement cannot write a row twice
+        for row in rows:
+            write(connection, statement, [row])
         return
-    if connection.dialect.name == "sqlite":
-        text, converts = _prepared(statement)
-        columns = zip(*rows, strict=True)
-        converted = [convert(column) for convert, column in zip(converts, columns, strict=True)]
-        connection.exec_driver_sql(text, list(zip(*converted, strict=True)))
-    else:
-        names = statement.table.c.keys()
-        connection.execute(statement, [dict(zip(names, row, strict=True)) for row in rows])
+    text, names, words = _prepared_array(statement)
+    columns = [
+        storable_all(column) if word else column for word, column in zip(words, zip(*rows, strict=True), strict=True)
+    ]
+    objects = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    connection.exec_driver_sql(text, {"listed": orjson.dumps(objects).decode()})
 
 
 @cache
 def _prepared(statement: sa.Insert) -> tuple[str, list[Convert]]:
     """The statement's text, and what converts each column."""
     return str(statement.compile(dialect=_SQLITE)), [_convert(column) for column in statement.table.c]
+
+
+@cache
+def _prepared_array(statement: sa.Insert) -> tuple[str, list[str], list[bool]]:
+    """The statement's text, the columns' names, and which of them hold words."""
+    columns = list(statement.table.c)
+    names = [f"{column.name}" for column in columns]  # SQLAlchemy's own are no plain texts
+    return str(statement.compile(dialect=_POSTGRESQL)), names, [isinstance(column.type, Words) for column in columns]
 
 
 def _convert(column: sa.ColumnElement[Any]) -> Convert:

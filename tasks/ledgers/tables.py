@@ -151,7 +151,7 @@ _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.ins
 @cache
 def upsert_proofs(dialect: str) -> sa.Insert:
     """Write proofs. Proving the same bytes again without a source does not forget where they came from."""
-    insert = _INSERT[dialect](proofs)
+    insert = _insert(proofs, dialect)
     same = sa.and_(insert.excluded.source == _NOTHING, insert.excluded.digest == proofs.c.digest)
     kept = {name: sa.case((same, proofs.c[name]), else_=insert.excluded[name]) for name in ("source", "protocol")}
     return _upsert(insert, proofs, kept)
@@ -160,7 +160,7 @@ def upsert_proofs(dialect: str) -> sa.Insert:
 @cache
 def upsert_transfers(dialect: str) -> sa.Insert:
     """Write what became of transfers, and count the failures in a row."""
-    insert = _INSERT[dialect](transfers)
+    insert = _insert(transfers, dialect)
     new, failed = insert.excluded, insert.excluded.failures > _ZERO
     first = sa.func.coalesce(transfers.c.first_failed_at, new.first_failed_at)
     counted = {
@@ -181,6 +181,16 @@ def take_lease(dialect: str) -> sa.Executable:
         index_elements=[leases.c.name], set_=values, where=free
     ).returning(leases.c.owner)
     return statement
+
+
+def _insert(table: sa.Table, dialect: str) -> Any:
+    """Insert rows: on SQLite each by its values, on PostgreSQL all at once, from a JSON array `listed` of objects."""
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    array = sa.cast(sa.bindparam("listed", type_=sa.Text), postgresql.JSONB)
+    columns = [sa.column(column.name, sa.Text if isinstance(column.type, Words) else column.type) for column in table.c]
+    rows = sa.func.jsonb_to_recordset(array).table_valued(*columns).render_derived(with_types=True)
+    return postgresql.insert(table).from_select(table.c.keys(), sa.select(*rows.c))
 
 
 def _upsert(insert: Any, table: sa.Table, special: Mapping[str, ColumnElement[Any]]) -> sa.Insert:
