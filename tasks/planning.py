@@ -6,7 +6,6 @@ kept: what a plan of any size holds lies in nameless temporary files.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -23,7 +22,7 @@ from tasks.plan.batching import cut, work
 from tasks.plan.claims import judged, name_key
 from tasks.plan.entries import Entries, Entry, Present
 from tasks.plan.planfile import Lines, Plan, Share, Total
-from tasks.plan.spool import Spool, line
+from tasks.plan.spool import Spool, line, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -233,7 +232,7 @@ class _Draft:
                 self.leave_out([Skip(refused.dataset, refused.path, reason)])
 
     def _read(self, entry: Entry) -> Transfer:
-        return Transfer.from_json(json.loads(self.spool.read(entry.offset, entry.length)))
+        return Transfer.from_json(parsed(self.spool.read(entry.offset, entry.length)))
 
     def _write(self, body: Spool, entries: Sequence[Entry]) -> Lines:
         start = body.size

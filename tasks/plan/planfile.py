@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tasks.clients.tree import OURS, Tree
 from tasks.clients.verdicts import error, os_error
 from tasks.model import Skip, Transfer
-from tasks.plan.spool import line
+from tasks.plan.spool import line, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,7 +193,7 @@ class Plan:
         return cls(**header, read=read)
 
     def _rows(self, lines: Lines) -> Iterator[Json]:
-        return map(json.loads, self.read(lines.offset, lines.length).splitlines())
+        return map(parsed, self.read(lines.offset, lines.length).splitlines())
 
     def _all(self) -> Iterator[bytes]:
         """Yield the whole file, a bounded piece at a time."""

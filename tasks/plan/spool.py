@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -66,3 +66,15 @@ def line(row: Json | Transfer | Skip | Sequence[tuple[str, str]]) -> bytes:
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:
         return json.dumps(row, separators=(",", ":"), default=asdict).encode() + b"\n"
+
+
+def parsed(row: bytes) -> Any:
+    """Return what a line holds; the inverse of :func:`line`.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return orjson.loads(row)
+    except orjson.JSONDecodeError:
+        return json.loads(row)  # it may hold halves of characters

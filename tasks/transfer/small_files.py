@@ -92,7 +92,7 @@ class SmallFiles:
     def __init__(self, carrier: Carrier, queue: Queue, connections: int) -> None:
         self._carrier = carrier
         self._queue = queue
-        self._width = Width(connections)
+        self._width = Width(connections, carrier.switchboard.came)
         self._pace = carrier.switchboard.pace
         self._flights = Flights(self._pace)
         self._cargo: dict[Flight, _Cargo] = {}
@@ -213,6 +213,7 @@ class SmallFiles:
         self._strikes = 0 if carried else self._strikes + 1
         if carried:
             self._width.came += 1
+            self._carrier.switchboard.came += 1
             self._group.append(carried)
             cargo.client.granted(cargo.source.address)
             self._carrier.switchboard.note(cargo.source, None)

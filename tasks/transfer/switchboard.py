@@ -29,7 +29,7 @@ class Switchboard:
     A repository that refuses its credentials is closed: it is not asked again. One that keeps failing is
     asked last, until it answers (a circuit breaker); and where it asks for more patience than a file has, not before
     that time. `refusals` holds, by protocol and repository, how often one could
-    not give a file that it was asked for, and why at last.
+    not give a file that it was asked for, and why at last. `came` counts files that came many at a time, about.
 
     Args:
         repositories: What Alyx answers for each repository, by name.
@@ -55,6 +55,7 @@ class Switchboard:
         self.refusals: dict[tuple[str, str], tuple[int, str]] = {}
         self._trouble: Counter[tuple[str, str]] = Counter()
         self._resting: dict[tuple[str, str], tuple[float, DownloadError]] = {}
+        self.came = 0
         self._lock = threading.Lock()
 
     def order(self, sources: Sequence[Source]) -> list[Source]:

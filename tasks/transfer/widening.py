@@ -16,6 +16,7 @@ class Width:
 
     Args:
         limit: How many there may be.
+        came: Files that came before, to this process.
 
     Attributes:
         wanted: How many its distance is worth, as far as that is known.
@@ -23,9 +24,9 @@ class Width:
         is_far: Whether it was found to be far.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, came: int) -> None:
         self.wanted = FIRST_THREADS
-        self.came = 0
+        self.came = came
         self.is_far = False
         self._limit = limit
         self._idle_seconds = 0.0
