@@ -20,7 +20,7 @@ from flows.plain_errors import log_plainly
 from flows.teller import teller
 from tasks.alyx import AlyxClient
 from tasks.clients.verdicts import DownloadError
-from tasks.downloading import download_batch, taking_part
+from tasks.downloading import download_batch
 from tasks.ledgers.leases import leased
 from tasks.ledgers.settled import Settled
 from tasks.model import Summary
@@ -29,6 +29,7 @@ from tasks.reporting import report, report_batch, report_begin, report_full
 from tasks.settings import AlyxSettings
 from tasks.telling.alyx import tell_alyx
 from tasks.telling.progress import Progress, tolerant
+from tasks.transfer.runs import begin_anew, taking_part
 from tasks.wording import batch_label, files, headline, human_bytes, span_words
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State as PrefectState
     from prefect.futures import PrefectFuture
 
-    from tasks.downloading import Run
     from tasks.ledgers.leases import Lease
     from tasks.model import Json
     from tasks.plan.planfile import Plan
+    from tasks.transfer.runs import Run
 
 #: How often a look is taken at how far it is.
 _LOOK_SECONDS = 1.0
@@ -72,6 +73,7 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch,
     """
     add_to_name(_extent(plan))
     run_id = run_id or flow_run.get_id() or str(uuid4())
+    begin_anew(run_id)
     with taking_part(run_id, Path(plan.root)) as run, _stopping(run):
         with leased(run.ledger, f"plan {plan.id}", run.pace, get_run_logger().info) as lease:
             run.ledger.begin_run(run_id, asked)

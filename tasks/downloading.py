@@ -6,10 +6,7 @@ so a batch that dies resumes where it was.
 
 from __future__ import annotations
 
-import threading
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -17,35 +14,25 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
-from tasks.alyx import AlyxClient
-from tasks.catalogue import repositories
-from tasks.clients import DownloadError, Verdict, WireOptions
-from tasks.clients.partials import Partials
+from tasks.clients import DownloadError, Verdict
 from tasks.clients.publish import publish
-from tasks.clients.seams import Pace, leave_imports_alone
-from tasks.clients.tree import Tree
-from tasks.ledgers.opening import open_ledger
 from tasks.model import Json, Outcome, State, Summary
-from tasks.plan.planfile import Plan, plans, prune_plans, read_batch
-from tasks.settings import AlyxSettings
-from tasks.transfer.bandwidth import meter
-from tasks.transfer.carrying import Carried, Carrier, Passed
+from tasks.plan.planfile import Plan, read_batch
+from tasks.transfer.carrying import Carried, Passed
 from tasks.transfer.crew import Crew
 from tasks.transfer.limits import limits_of, slots
-from tasks.transfer.managed import Delivery, prune_received
+from tasks.transfer.managed import Delivery
 from tasks.transfer.outcomes import published
+from tasks.transfer.runs import Run, taking_part
 from tasks.transfer.small_files import in_groups
-from tasks.transfer.switchboard import Switchboard
-from tasks.transfer.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from prefect.client.schemas.objects import State as PrefectState
     from prefect.client.schemas.objects import TaskRun
     from prefect.tasks import Task
 
-    from tasks.ledger import Ledger
     from tasks.model import Transfer
     from tasks.transfer.carrying import Arrival
 
@@ -53,93 +40,7 @@ if TYPE_CHECKING:
     Carry = Callable[[Transfer], Arrival]
 
 P = ParamSpec("P")
-_DAY_SECONDS = 24 * 3600
-
-
-@dataclass(slots=True)
-class Run:
-    """What all batches of one run share in one process.
-
-    Attributes:
-        id: The run, in the ledger.
-        pace: Its stop signal ends every wait and every transfer.
-        stopped: Why the run had to stop, "" while it need not.
-        users: The flow and the batches that hold it in this process.
-        mismatched: What came as other bytes than Alyx registers, for whoever tells Alyx.
-        tally: What became of the transfers in this process.
-        deliveries: What services are moving.
-        waited_for: Limits whose slots others hold, once for each batch that waits for one.
-    """
-
-    id: str
-    tree: Tree
-    ledger: Ledger
-    switchboard: Switchboard
-    pace: Pace
-    connections: int
-    stopped: str = ""
-    mismatched: list[Outcome] = field(default_factory=list)
-    users: int = 0
-    tally: Tally = field(default_factory=Tally)
-    deliveries: list[Delivery] = field(default_factory=list)
-    waited_for: list[str] = field(default_factory=list)
-
-    @classmethod
-    def open(cls, id: str, root: Path, records: Mapping[str, Json], settings: AlyxSettings, pace: Pace) -> Run:  # noqa: A002
-        """Prepare the tree and open the ledger.
-
-        Raises:
-            DownloadError: `read-only`, `disk-full` or a row of the ledger's.
-        """
-        leave_imports_alone()
-        tree = Tree(root)
-        tree.prepare()
-        options = WireOptions(
-            attempts=settings.attempts,
-            connect_seconds=settings.connect_seconds,
-            stall_seconds=settings.stall_seconds,
-            bytes_per_second=settings.bytes_per_second,
-            meter=meter(settings.bwlimit, pace),
-            allow_hosts=settings.allow_hosts,
-            connections=settings.connections,
-        )
-        run = cls(id, tree, open_ledger(root), Switchboard(records, options, pace), pace, settings.connections)
-        run.prune(settings.partial_days * _DAY_SECONDS)
-        tree.keep_room()
-        return run
-
-    def prune(self, retention_seconds: float) -> None:
-        """Remove partials, what a service brought, and plans, when nobody went on with them for so long."""
-        Partials(self.tree.partials, self.tree.disk, self.pace).prune(retention_seconds)
-        prune_received(self.tree, retention_seconds, self.pace)
-        prune_plans(plans(self.tree.root), before=self.pace.now() - retention_seconds)
-
-    def carrier(self) -> Carrier:
-        """The carrier of this run's transfers."""
-        return Carrier(self.tree, Partials(self.tree.partials, self.tree.disk, self.pace), self.switchboard)
-
-    def settle(self, outcome: Outcome) -> None:
-        """Count what became of one transfer; some outcomes stop all batches of this run."""
-        self.tally.note(outcome)
-        if outcome.wrong:
-            self.mismatched.append(outcome)
-        if outcome.verdict == Verdict.STOP_RUN:
-            self.stop(f"{outcome.reason} {outcome.next_step}".strip())
-
-    def stop(self, why: str) -> None:
-        """Stop all batches; the first reason counts, since the others may only follow from it."""
-        if not self.pace.stop.is_set():
-            self.stopped = why
-            self.pace.stop.set()
-
-    def bytes_done(self) -> int:
-        """Bytes that are settled, in partials, or under way; for a progress that also moves inside large files."""
-        partials = Partials(self.tree.partials, self.tree.disk, self.pace).bytes()
-        return self.tally.bytes + partials + sum(delivery.under_way for delivery in self.deliveries)
-
-    def notes(self) -> list[str]:
-        """What services have done, for the report."""
-        return [note for delivery in self.deliveries for note in delivery.notes()]
+_SETTLED = (State.PUBLISHED, State.PRESENT)
 
 
 def download(run: Run, transfers: Iterable[Transfer], carry: Carry | None = None) -> Iterator[Outcome]:
@@ -205,30 +106,6 @@ def _recorded(run: Run, outcomes: list[Outcome]) -> list[Outcome]:
             run.stop(str(failure))
         raise
     return outcomes
-
-
-# --- runs in this process ---------------------------------------------------------------------------
-
-_SETTLED = (State.PUBLISHED, State.PRESENT)
-_RUNS: dict[str, Run] = {}
-_RUNS_LOCK = threading.Lock()
-
-
-@contextmanager
-def taking_part(id: str, root: Path, pace: Pace | None = None) -> Iterator[Run]:  # noqa: A002
-    """Give this process's part of a run: flow and batches share clients, ledger and stop; the last one closes it."""
-    with _RUNS_LOCK:
-        if id not in _RUNS:
-            _RUNS[id] = Run.open(id, root, repositories(AlyxClient()), AlyxSettings.read(), pace or Pace())
-        run = _RUNS[id]
-        run.users += 1
-    try:
-        yield run
-    finally:
-        with _RUNS_LOCK:
-            run.users -= 1
-            if not run.users:
-                _RUNS.pop(id).ledger.close()
 
 
 # --- Prefect ------------------------------------------------------------------------------------------

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tasks.clients.tree import Tree
-    from tasks.downloading import Carry, Run
+    from tasks.downloading import Carry
     from tasks.ledger import Ledger
     from tasks.model import Json, Proof, Transfer
     from tasks.transfer.carrying import Arrival
+    from tasks.transfer.runs import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from uuid import UUID
 
-    from tasks.downloading import Run
     from tasks.model import Outcome, Summary
     from tasks.plan.planfile import Plan
+    from tasks.transfer.runs import Run
 
 _log = logging.getLogger(__name__)
 
