@@ -53,8 +53,12 @@ pictures: $(READY) ## Take the pictures of Prefect's pages in docs/pictures anew
 audit: $(READY) ## Compare what is installed with PyPA's advisories, where ADVISORIES names a copy of them
 	@$(BIN)/python scripts/audit.py
 
-lock: $(READY) ## Make both locks anew: for CI and `make setup`, and with the same versions for the image
-	@sh scripts/lock.sh $(UV)
+# A change of pyproject.toml that the lock does not know keeps the environment from being made; uv is there all the same.
+$(UV):
+	@$(MAKE) --no-print-directory setup || [ -x $@ ]
+
+lock: | $(UV) ## Make both locks anew, for CI and for the image; UPGRADE=--upgrade takes the newest of everything
+	@sh scripts/lock.sh $(UV) $(UPGRADE)
 
 check: $(READY) ## What CI runs: format, lint, types, audit, tests
 	@$(BIN)/ruff format --check .

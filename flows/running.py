@@ -29,7 +29,7 @@ from tasks.reporting import report, report_batch, report_begin, report_full
 from tasks.settings import AlyxSettings
 from tasks.telling.alyx import tell_alyx
 from tasks.telling.progress import Progress, tolerant
-from tasks.transfer.runs import begin_anew, taking_part
+from tasks.transfer.runs import leading
 from tasks.wording import batch_label, files, headline, human_bytes, span_words
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def run_plan(plan: Plan, path: Path, asked: Json, batch: Batch = download_batch,
     """
     add_to_name(_extent(plan))
     run_id = run_id or flow_run.get_id() or str(uuid4())
-    begin_anew(run_id)
-    with taking_part(run_id, Path(plan.root)) as run, _stopping(run):
+    with leading(run_id, Path(plan.root)) as run, _stopping(run):
         with leased(run.ledger, f"plan {plan.id}", run.pace, get_run_logger().info) as lease:
             run.ledger.begin_run(run_id, asked)
             run.ledger.confirm(plan.present_files(), run=run_id)

@@ -1,12 +1,14 @@
 #!/bin/sh
-# Pins what is installed, each file by its hash: lock.sh UV
-# Versions of a lock that stands are kept where they still fit; delete the lock first to get the newest of everything.
+# Pins what is installed, each file by its hash: lock.sh UV [--upgrade]
+# Versions of a lock that stands are kept where they still fit, unless all are to be the newest.
 set -eu
 uv=$1
+upgrade=${2:-}
 export UV_CUSTOM_COMPILE_COMMAND="make lock"
 
 compile() {
-    "$uv" pip compile --quiet --no-annotate --no-emit-index-url --generate-hashes --output-file "$@" >/dev/null
+    # shellcheck disable=SC2086  (none, or one word)
+    "$uv" pip compile $upgrade --quiet --no-annotate --no-emit-index-url --generate-hashes --output-file "$@" >/dev/null
 }
 
 # For CI and `make setup`: any machine and any Python that the project supports.

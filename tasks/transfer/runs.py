@@ -121,40 +121,49 @@ class Run:
 
 _RUNS: dict[str, Run] = {}
 _RUNS_LOCK = threading.Lock()
-#: Runs that were stopped in this process: a batch that was still waiting for a thread then must not begin.
+#: Runs whose flow has left them, stopped: a batch that was still waiting for a thread then must not begin.
 _STOPPED: set[str] = set()
 
 
-def begin_anew(id: str) -> None:  # noqa: A002
-    """Let a run begin that was stopped in this process before; its flow says so, and no batch."""
+@contextmanager
+def leading(id: str, root: Path) -> Iterator[Run]:  # noqa: A002
+    """Take part as the flow: once it has left a run that was stopped, no batch of that begins in this process.
+
+    Raises:
+        DownloadError: a row of the tree's or the ledger's.
+    """
     _STOPPED.discard(id)
+    with taking_part(id, root) as run:
+        try:
+            yield run
+        finally:
+            if run.pace.stop.is_set():
+                _STOPPED.add(id)
 
 
 @contextmanager
-def taking_part(id: str, root: Path, pace: Pace | None = None) -> Iterator[Run]:  # noqa: A002
+def taking_part(id: str, root: Path) -> Iterator[Run]:  # noqa: A002
     """Give this process's part of a run: flow and batches share clients, ledger and stop; the last one closes it.
 
     Raises:
-        DownloadError: `stopped`, for a run that was stopped in this process; or a row of the tree's or the ledger's.
+        DownloadError: `stopped`, where the flow has left the run; or a row of the tree's or the ledger's.
     """
-    run = _joined(id, root, pace)
+    run = _joined(id, root)
     try:
         yield run
     finally:
         with _RUNS_LOCK:
             run.users -= 1
-            if run.pace.stop.is_set():
-                _STOPPED.add(id)
             if not run.users:
                 _RUNS.pop(id).ledger.close()
 
 
-def _joined(id: str, root: Path, pace: Pace | None) -> Run:  # noqa: A002
+def _joined(id: str, root: Path) -> Run:  # noqa: A002
     with _RUNS_LOCK:
         if id not in _RUNS:
             if id in _STOPPED:
                 raise error("stopped")
-            _RUNS[id] = Run.open(id, root, repositories(AlyxClient()), AlyxSettings.read(), pace or Pace())
+            _RUNS[id] = Run.open(id, root, repositories(AlyxClient()), AlyxSettings.read(), Pace())
         run = _RUNS[id]
         run.users += 1
         return run
