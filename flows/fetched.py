@@ -63,9 +63,9 @@ class Fetched:
         """0 done, 3 some files failed, 5 what failed may mend by itself, 7 stopped."""
         if self.summary.stopped:
             return STOPPED
-        verdicts = {one.verdict for one in self.outcomes if one.state is State.FAILED}
-        if not verdicts:
+        if not self.summary.failed:
             return DONE
+        verdicts = {one.verdict for one in self.outcomes if one.state is State.FAILED}
         return TEMPORARY if verdicts == {Verdict.RETRY} else FAILED
 
     def rows(self) -> Iterator[Json]:

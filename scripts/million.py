@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -101,8 +102,8 @@ def plan(directory: Path) -> int:
         tables.datasets(selection, opened, Silent(), REPOSITORIES),
         root=str(root),
         router=Router(REPOSITORIES, Addresses(REPOSITORIES), configured=("aws", "http")),
-        known=lambda _paths: {},
-        look=lambda paths: look(root, paths),
+        known=lambda paths: [None] * len(paths),
+        look=partial(look, root),
         space=Space(1 << 50, 0),
     )
     made.save()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+import orjson
 import sqlalchemy as sa
 
 from tasks.clients.verdicts import Verdict
@@ -130,6 +130,21 @@ class Ledger:
             rows = connection.execute(query, _list(paths)).cursor.fetchall()
         return {row[0]: _known(row[1:]) for row in rows}
 
+    def proofs(self, paths: Sequence[str]) -> list[tuple[int, str, int] | None]:
+        """Return what is proven of each of these paths, in their order: the values of a `Proof`.
+
+        A plan asks this of every file, and takes half as long with it as with :meth:`known`.
+        """
+        stored = storable_all(paths)
+        with self._database.reading() as connection:
+            statement = tables.proofs_of_listed(self._database.dialect)
+            rows = connection.execute(statement, _list(stored)).cursor.fetchall()
+        if stored is paths:
+            return [None if row[0] is None else row for row in rows]
+        # What is stored as an escape never was a file's path: it would stand for another one, spelt like the escape.
+        found = zip(paths, stored, rows, strict=True)
+        return [None if row[0] is None or path != text else row for path, text, row in found]
+
     def datasets(self) -> dict[str, str]:
         """Return the paths of what is proven, by dataset."""
         with self._database.reading() as connection:
@@ -169,6 +184,8 @@ class Ledger:
         query = sa.select(transfers.c.path).where(transfers.c.state.in_((State.FAILED, State.SKIPPED)))
         with self._database.reading() as connection:
             unsettled = set(connection.scalars(query))
+        if not unsettled:  # the rule; then nobody needs to go through all that is present
+            return
         healed = [Outcome(dataset, path, State.PRESENT) for dataset, path in present if path in unsettled]
         if healed:
             self.record(healed, run=run)
@@ -297,7 +314,7 @@ class Ledger:
 
 
 def _list(paths: Sequence[str] | None) -> Json:
-    return {} if paths is None else {"listed": json.dumps(storable_all(paths))}
+    return {} if paths is None else {"listed": orjson.dumps(storable_all(paths)).decode()}
 
 
 def _read_outcome(row: Sequence[Any]) -> Outcome:

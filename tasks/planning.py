@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
-from itertools import islice
-from operator import itemgetter
+from itertools import compress, groupby, islice
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from tasks.clients.paths import safe_path
@@ -20,46 +19,31 @@ from tasks.layout import place_of
 from tasks.model import Skip, Transfer
 from tasks.plan.batching import cut, work
 from tasks.plan.claims import judged, name_key
-from tasks.plan.entries import Entries, Entry, Present
+from tasks.plan.entries import Entries, Entry
 from tasks.plan.planfile import Lines, Plan, Share, Total
+from tasks.plan.present import Present, gathered
 from tasks.plan.spool import Spool, line, parsed
+from tasks.plan.standing import Standing, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from tasks.model import Dataset, Failure, Proof, Source, Stat
+    from tasks.model import Dataset, Failure, Source, Stat
     from tasks.plan.planfile import Space
+    from tasks.plan.present import Folder
     from tasks.plan.sources import Router
+    from tasks.plan.standing import Proven
 
-    #: What the ledger proves of these paths.
-    Known = Callable[[Sequence[str]], Mapping[str, Proof]]
-    #: What stands at each of these paths, in order.
-    Look = Callable[[Sequence[str]], Sequence[Stat | None]]
+    #: What the ledger proves of each of these paths, in order.
+    Known = Callable[[Sequence[str]], Sequence[Proven | None]]
+    #: What stands in a folder under each of these names, in order.
+    Look = Callable[[str, Sequence[str]], Sequence[Stat | None]]
 
 #: What a database holds as a number.
 _LARGEST = (1 << 63) - 1
-_CHUNK = 2000
+_CHUNK = 1000
+_path = attrgetter("path")
 Item = TypeVar("Item")
-
-
-class Standing(Enum):
-    """How a dataset's file stands on disk."""
-
-    PRESENT = auto()  # proven, unchanged since: nothing to do
-    CHECK = auto()  # may be the registered bytes: verify and adopt, fetch only if that fails
-    FETCH = auto()  # not there, or certainly other bytes
-
-
-def standing(size: int | None, digest: str, proof: Proof | None, found: Stat | None) -> Standing:
-    """Say how a file stands, from what is registered, what is proven, and what lies there."""
-    if found is None or size not in (None, found[0]):
-        return Standing.FETCH
-    if proof and (proof.size, proof.mtime_ns) == found:
-        if digest in ("", proof.digest):
-            return Standing.PRESENT
-        if len(digest) == len(proof.digest):
-            return Standing.FETCH
-    return Standing.FETCH if size is None and not digest else Standing.CHECK
 
 
 def make_plan(
@@ -82,8 +66,8 @@ def make_plan(
         datasets: What the selection names; read once.
         root: Where the files go.
         router: Finds the sources.
-        known: Gives the ledger's proofs of some paths (`Ledger.known`).
-        look: Gives what stands at some paths (`disk.look`).
+        known: Gives the ledger's proofs of some paths (`Ledger.proofs`).
+        look: Gives what stands in a folder (`disk.look`).
         space: What is free on disk, and what must stay free.
         resting: Failures that are not tried again yet, by path (`Ledger.resting`).
         catalogue: Which catalogue named the datasets.
@@ -92,7 +76,8 @@ def make_plan(
     left_out = [] if left_out is None else left_out
     draft = _Draft(router, resting or {})
     for chunk in _chunks(datasets):
-        draft.enter(chunk, known, look)
+        # A session's datasets come in the order of their ids; by path, a folder is looked into once.
+        draft.enter(sorted(chunk, key=_path), known, look)
         draft.leave_out(left_out)
         left_out.clear()
     draft.leave_out(left_out)
@@ -121,19 +106,35 @@ class _Draft:
     asked_bytes: int = 0
 
     def enter(self, chunk: Sequence[Dataset], known: Known, look: Look) -> None:
-        """Note what is to be done with some datasets."""
-        proofs = known([dataset.path for dataset in chunk])
+        """Note what is to be done with some datasets, in the order of their paths."""
+        proofs = known(list(map(_path, chunk)))
         # A path that is proven was accepted before it was written to, and is only looked at here.
-        good = [dataset for dataset in chunk if dataset.path in proofs or self._accepts(dataset)]
-        paths = [dataset.path for dataset in good]
+        accepted = [proof is not None or self._accepts(one) for one, proof in zip(chunk, proofs, strict=True)]
+        good, proofs, start = list(compress(chunk, accepted)), list(compress(proofs, accepted)), 0
+        for folder, places in groupby([path.rpartition("/") for path in map(_path, good)], key=itemgetter(0)):
+            names = [name for _, _, name in places]
+            there = slice(start, start + len(names))
+            self._enter_folder(folder, names, good[there], proofs[there], look(folder, names))
+            start += len(names)
+
+    def _enter_folder(
+        self,
+        folder: str,
+        names: Sequence[str],
+        datasets: Sequence[Dataset],
+        proofs: Sequence[Proven | None],
+        stats: Sequence[Stat | None],
+    ) -> None:
         present, wanted = [], []
-        for dataset, proof, found in zip(good, map(proofs.get, paths), look(paths), strict=True):
-            stands = standing(dataset.size, dataset.digest, proof, found)
+        for name, dataset, proof, found in zip(names, datasets, proofs, stats, strict=True):
+            # What `standing` says of most files of most runs, without a call for each.
+            is_plain = found and found[0] == dataset.size and proof == (dataset.size, dataset.digest, found[1])
+            stands = Standing.PRESENT if is_plain else standing(dataset.size, dataset.digest, proof, found)
             if found and stands is Standing.PRESENT:
-                present.append((dataset.id, dataset.path, found[0]))
+                present.append((name, dataset.id, found[0]))
             elif entry := self._want(dataset, stands):
                 wanted.append(entry)
-        self.present.add(present)
+        self.present.add(folder, present)
         self.wanted.add(wanted)
         self.asked += len(wanted)
         self.asked_bytes += sum(entry.size or 0 for entry in wanted)
@@ -205,7 +206,7 @@ class _Draft:
         batches = tuple(self._write(body, batch) for batch in accepted)
         skipped = tuple(self._write(body, some) for some in _chunks(self.skips.sorted()))
         plan_id = body.name(root)
-        there = tuple(_write_present(body, some) for some in self.present.sorted(_CHUNK))
+        there = tuple(_write_present(body, some) for some in gathered(self.present.sorted(), _CHUNK))
         return Plan(
             id=plan_id,
             root=root,
@@ -224,7 +225,7 @@ class _Draft:
 
     def _accepted(self) -> Iterator[Entry]:
         """Yield the entries that stay; those that claim a name that another one has, or claims too, are left out."""
-        for entry, reason in judged(self.wanted.sorted(), self.present.first, self._read):
+        for entry, reason in judged(self.wanted.sorted(), self.present, self._read):
             if reason is None:
                 yield entry
             elif reason:
@@ -248,10 +249,10 @@ class _Draft:
         return [lines[entry.offset] for entry in entries]
 
 
-def _write_present(body: Spool, files: Sequence[tuple[str, str, int]]) -> Lines:
-    """Write many in one line: a line each would cost more than the look at the disk."""
-    start = body.put(line(list(map(itemgetter(0, 1), files))))
-    return Lines(start, body.size - start, len(files), sum(map(itemgetter(2), files)))
+def _write_present(body: Spool, folders: Sequence[Folder]) -> Lines:
+    start = body.put(b"".join(folder.line for folder in folders))
+    files, size = sum(folder.files for folder in folders), sum(folder.size for folder in folders)
+    return Lines(start, body.size - start, files, size)
 
 
 class _Sums:

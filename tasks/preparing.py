@@ -74,7 +74,7 @@ def prepare(
         left_out=left_out,
         root=str(place),
         router=_router(selection, records, alyx.url),
-        known=ledger.known,
+        known=ledger.proofs,
         look=partial(look, place),
         space=Space(free_bytes(place), settings.reserve_bytes),
         resting=ledger.resting(datetime.now(UTC) - rest),

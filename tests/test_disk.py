@@ -32,12 +32,17 @@ def test_regular_files_are_seen_and_nothing_else(tmp_path):
         "top.npy": (0, top_ns),
         "x" * 300: None,
     }
-    assert look(tmp_path, list(expected)) == list(expected.values())
+    for path, found in expected.items():
+        folder, _, name = path.rpartition("/")
+        assert look(tmp_path, folder, [name]) == [found]
+    mixed = ["file.npy", "none.npy", "pipe", "link.npy"]
+    assert look(tmp_path, "a", mixed) == [(4, mtime_ns), None, None, (4, mtime_ns)]
+    assert look(tmp_path, "a", ["link.npy", "pipe"]) == [(4, mtime_ns), None]
 
 
 def test_a_root_that_is_not_there_yet_has_nothing_and_the_room_of_its_parent(tmp_path):
     root = tmp_path / "not" / "yet"
-    assert look(root, ["a/b"]) == [None]
+    assert look(root, "a", ["b"]) == [None]
     assert free_bytes(root) > 0
     assert not root.parent.exists()
 
@@ -50,5 +55,7 @@ def test_a_root_that_cannot_be_is_told(tmp_path):
 
 def test_looking_leaves_no_file_open(tmp_path):
     before = psutil.Process().num_fds()
-    look(tmp_path, ["a", "b/c", "no/d"])
+    (tmp_path / "b").mkdir()
+    for folder in ("", "b", "no"):
+        look(tmp_path, folder, ["c"])
     assert psutil.Process().num_fds() == before

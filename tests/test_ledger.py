@@ -154,6 +154,22 @@ def test_proofs_are_looked_up_for_many_paths_at_once(ledger):
     assert len(ledger.known()) == 3000
 
 
+def test_proofs_come_in_the_order_of_the_paths_that_were_asked_for(ledger):
+    paths = [f"lab/{i:04}.npy" for i in range(1000)]
+    ledger.record(published(path, mtime_ns=i) for i, path in enumerate(paths))
+    asked = [*paths[::-7], "lab/unknown.npy", "", paths[3], paths[3]]
+    known = {path: Proof(3, MD5, i) for i, path in enumerate(paths)}
+    assert ledger.proofs(asked) == [known.get(path) for path in asked]
+    assert ledger.proofs([]) == []
+
+
+@pytest.mark.parametrize("hostile", ["lab/\ud800.npy", "lab/\0.npy"])
+def test_a_path_that_no_database_stores_has_no_proof_even_where_a_file_is_spelt_like_its_escape(ledger, hostile):
+    spelt = hostile.encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
+    ledger.record([published(spelt), published("lab/ä.npy")])
+    assert ledger.proofs([hostile, spelt, "lab/ä.npy"]) == [None, Proof(3, MD5, 7), Proof(3, MD5, 7)]
+
+
 @pytest.mark.parametrize(
     ("outcome", "rests"),
     [

@@ -39,6 +39,10 @@ def dataset(path="lab/a.npy", size=3, digest=MD5, *, uuid="id-1", on=("server",)
     return Dataset(uuid, None, "lab", path, size, digest, records=tuple(FileRecord(name, path) for name in on))
 
 
+def path_of(folder, name):
+    return f"{folder}/{name}" if folder else name
+
+
 def plan_of(*datasets, root="/data", proofs=None, disk=None, space=EMPTY, **options):
     """A plan over a disk and a ledger that are two dicts."""
     proofs, disk = proofs or {}, disk or {}
@@ -46,8 +50,8 @@ def plan_of(*datasets, root="/data", proofs=None, disk=None, space=EMPTY, **opti
         datasets,
         root=str(root),
         router=Router(REPOSITORIES, address),
-        known=lambda paths: {path: proofs[path] for path in paths if path in proofs},
-        look=lambda paths: [disk.get(path) for path in paths],
+        known=lambda paths: [proofs.get(path) for path in paths],
+        look=lambda folder, names: [disk.get(path_of(folder, name)) for name in names],
         space=space,
         **options,
     )
@@ -157,8 +161,8 @@ def test_the_disk_is_never_asked_for_a_hostile_path():
         [dataset("../../etc/passwd"), dataset("lab/a.npy")],
         root="/data",
         router=Router(REPOSITORIES, address),
-        known=lambda _: {},
-        look=lambda paths: asked.extend(paths) or [None] * len(paths),
+        known=lambda paths: [None] * len(paths),
+        look=lambda folder, names: asked.extend(path_of(folder, name) for name in names) or [None] * len(names),
         space=EMPTY,
     )
     assert asked == ["lab/a.npy"]
@@ -266,13 +270,26 @@ def test_what_is_present_is_told_once_by_path_whatever_order_the_catalogue_has(m
     assert (one, one.present) == (other, Total(3, 9))
 
 
-def test_files_that_are_present_share_a_line(monkeypatch):
+def test_the_files_of_a_folder_share_a_line_and_lines_are_read_together(monkeypatch):
     monkeypatch.setattr("tasks.planning._CHUNK", 10)
-    there = {f"lab/{number:02}.npy": (3, 7) for number in range(25)}
+    there = {f"lab/{number % 5}/{number:02}.npy": (3, 7) for number in range(25)}
     proofs = {path: Proof(3, MD5, 7) for path in there}
-    plan = plan_of(*(dataset(path, uuid=path) for path in there), proofs=proofs, disk=there)
+    plan = plan_of(*(dataset(path, uuid=f"id of {path}") for path in there), proofs=proofs, disk=there)
     assert [(lines.files, lines.bytes) for lines in plan.present_lines] == [(10, 30), (10, 30), (5, 15)]
-    assert [plan.read(lines.offset, lines.length).count(b"\n") for lines in plan.present_lines] == [1, 1, 1]
+    assert [plan.read(lines.offset, lines.length).count(b"\n") for lines in plan.present_lines] == [2, 2, 1]
+    assert list(plan.present_files()) == [(f"id of {path}", path) for path in sorted(there)]
+
+
+def test_two_datasets_whose_file_is_one_are_both_present():
+    plan = plan_of(
+        dataset("a.npy", uuid="2"),
+        dataset("a.npy", uuid="1"),
+        dataset("A.npy", uuid="newcomer"),
+        proofs={"a.npy": Proof(3, MD5, 7)},
+        disk={"a.npy": (3, 7)},
+    )
+    assert list(plan.present_files()) == [("1", "a.npy"), ("2", "a.npy")]
+    assert "Dataset 1, whose file is proven on disk" in reasons(plan)["newcomer"]
 
 
 # --- batches --------------------------------------------------------------------------------------
@@ -385,7 +402,7 @@ def test_an_empty_plan_can_be_saved(tmp_path):
         (lambda path: path.write_bytes(b""), "Expecting value"),
         (lambda path: path.write_bytes(b"[]\n"), "integer"),
         (lambda path: path.write_bytes(b'{"plan": 99}\n'), "another version"),
-        (lambda path: path.write_bytes(b'{"plan": 2}\n'), "fetch"),
+        (lambda path: path.write_bytes(b'{"plan": 3}\n'), "fetch"),
         (lambda path: path.write_bytes(path.read_bytes()[:-9]), "batch 0"),
         (lambda path: os.truncate(path, path.read_bytes().index(b"\n") + 1), "batch 0: it is cut short"),
     ],

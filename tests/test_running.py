@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -75,7 +76,8 @@ def outcome(state, verdict=""):
     ],
 )
 def test_the_exit_code_says_what_to_do_next(outcomes, stopped, code):
-    assert Fetched(None, Summary(stopped=stopped), tuple(outcomes)).exit_code == code
+    summary = replace(Summary.of(outcomes), stopped=stopped)
+    assert Fetched(None, summary, tuple(outcomes)).exit_code == code
 
 
 def test_a_run_that_stopped_says_why():

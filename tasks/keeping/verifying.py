@@ -40,14 +40,15 @@ def prepare_scrub(root: Path | None, share: float, settings: AlyxSettings) -> Pl
     place = find_root(root, settings, alyx)
     proofs = {proven.path: proven for proven in known_ledger(place).oldest(share)}
 
-    def as_proven(paths: Sequence[str]) -> list[Stat | None]:
-        return [(proofs[path].size, proofs[path].mtime_ns) for path in paths]
+    def as_proven(folder: str, names: Sequence[str]) -> list[Stat | None]:
+        found = [proofs[f"{folder}/{name}" if folder else name] for name in names]
+        return [(proof.size, proof.mtime_ns) for proof in found]
 
     return make_plan(
         known_to_kachery(registered(proofs, alyx), everything, alyx),
         root=str(place),
         router=router_for(everything, alyx),
-        known=lambda _: {},  # nothing is known, so everything is read
+        known=lambda paths: [None] * len(paths),  # nothing is known, so everything is read
         look=as_proven,
         space=Space(free_bytes(place), settings.reserve_bytes),
         catalogue=f"the ledger, and REST of {alyx.url}",

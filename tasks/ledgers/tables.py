@@ -205,3 +205,16 @@ def listed(dialect: str) -> sa.Select[tuple[str]]:
     if dialect == "postgresql":
         return sa.select(sa.func.jsonb_array_elements_text(sa.cast(array, postgresql.JSONB)))
     return sa.select(sa.func.json_each(array).table_valued("value").c.value)
+
+
+@cache
+def proofs_of_listed(dialect: str) -> sa.Select[tuple[int, str, int]]:
+    """Ask for size, digest and time of each path in the JSON array `listed`, in its order; nulls for an unknown one."""
+    array = sa.bindparam("listed", type_=sa.Text)
+    if dialect == "postgresql":
+        texts = sa.func.jsonb_array_elements_text(sa.cast(array, postgresql.JSONB))
+        each = texts.table_valued("value", with_ordinality="key").render_derived()
+    else:
+        each = sa.func.json_each(array).table_valued("key", "value")
+    rows = each.outerjoin(proofs, proofs.c.path == each.c.value)
+    return sa.select(proofs.c.size, proofs.c.digest, proofs.c.mtime_ns).select_from(rows).order_by(each.c.key)

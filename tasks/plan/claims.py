@@ -9,7 +9,7 @@ from __future__ import annotations
 from heapq import nsmallest
 from itertools import chain, groupby, pairwise
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tasks.clients.paths import fold
 
@@ -21,8 +21,19 @@ if TYPE_CHECKING:
 
     #: Gives the transfer behind an entry; asked of rivals only.
     Read = Callable[[Entry], Transfer]
-    #: Gives key and dataset of the first file on disk, if there is one, from one key on and below another.
-    Held = Callable[[bytes, bytes], tuple[bytes, str] | None]
+
+
+class Held(Protocol):
+    """The files that are proven on disk; these stay."""
+
+    def owner(self, key: bytes) -> str | None:
+        """Return the dataset whose file has a name, if there is one."""
+        ...
+
+    def has_folder(self, low: bytes, high: bytes) -> bool:
+        """Whether there is a file in a folder whose key is at least the one, and less than the other."""
+        ...
+
 
 _HELD = "Dataset {}, whose file is proven on disk, has the same local path."
 _FOLDER = "Other datasets need a folder of this name."
@@ -41,7 +52,7 @@ def judged(claims: Iterable[Entry], held: Held, read: Read) -> Iterator[tuple[En
 
     Args:
         claims: What is wanted, sorted by :func:`name_key`.
-        held: Finds the files that are proven on disk; these stay.
+        held: The files that are proven on disk.
         read: Gives the transfer behind a claim.
 
     Returns:
@@ -59,11 +70,10 @@ def judged(claims: Iterable[Entry], held: Held, read: Read) -> Iterator[tuple[En
 
 def _taken(key: bytes, following: Sequence[Entry], held: Held) -> str:
     """Say what has the name already: a file on disk, or a folder that others need."""
-    found = held(key, key + _BEHIND)
-    if found and found[0] == key:
-        return _HELD.format(found[1])
-    is_folder = found or (following and following[0].key.startswith(key + _BELOW))
-    return _FOLDER if is_folder else ""
+    if owner := held.owner(key):
+        return _HELD.format(owner)
+    is_wanted = following and following[0].key.startswith(key + _BELOW)
+    return _FOLDER if is_wanted or held.has_folder(key, key + _BEHIND) else ""
 
 
 def _rivals(claims: Sequence[Entry], read: Read) -> Iterator[tuple[Entry, str | None]]:

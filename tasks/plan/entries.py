@@ -8,15 +8,12 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from contextlib import contextmanager
-from functools import cached_property
-from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.clients.verdicts import ledger_error
-from tasks.plan.claims import name_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 _SETUP = """
 PRAGMA journal_mode = OFF;
@@ -24,13 +21,6 @@ PRAGMA temp_store = FILE;
 PRAGMA cache_size = -2048;
 """
 _ENTRIES = "CREATE TABLE entries (key BLOB, path TEXT, standing INT, size INT, route INT, offset INT, length INT)"
-_PRESENT = "CREATE TABLE present (dataset BLOB, path TEXT, size INT)"
-_FIRST = """
-SELECT name_key(path), dataset FROM present
-WHERE name_key(path) >= ? AND name_key(path) < ? ORDER BY name_key(path), dataset LIMIT 1
-"""
-#: Identifiers may hold halves of characters, which are no text: those that are not ASCII are kept as bytes.
-_BYTES = ("utf-8", "surrogatepass")
 
 
 class Entry(NamedTuple):
@@ -62,82 +52,40 @@ class Entries:
     """
 
     def __init__(self) -> None:
-        self._database = _database(_ENTRIES)
+        self._database = nameless_database(_ENTRIES)
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Append entries."""
-        _insert(self._database, "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", entries)
+        insert(self._database, "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", entries)
 
     def sorted(self) -> Iterator[Entry]:
         """Yield all by their keys; the order of those with the same key is any."""
-        with _told():
+        with told():
             yield from map(Entry._make, self._database.execute("SELECT * FROM entries ORDER BY key"))
 
 
-class Present:
-    """Files that are proven on disk, of any number; the same file of the same dataset is held once.
-
-    Every method raises DownloadError: `disk-full` and the like, for the folder of temporary files.
-    """
-
-    def __init__(self) -> None:
-        self._database = _database(_PRESENT)
-        self._has_odd = False
-
-    def add(self, files: Sequence[tuple[str, str, int]]) -> None:
-        """Append files: dataset, path and size of each."""
-        rows: Iterable[tuple[str | bytes, str, int]] = files
-        if not all(map(str.isascii, map(itemgetter(0), files))):
-            self._has_odd = True
-            rows = [(_stored(dataset), path, size) for dataset, path, size in files]
-        _insert(self._database, "INSERT INTO present VALUES (?, ?, ?)", rows)
-
-    def sorted(self, count: int) -> Iterator[list[tuple[str, str, int]]]:
-        """Yield dataset, path and size of each, by path and dataset; so many at a time."""
-        query = "SELECT dataset, path, size FROM present GROUP BY path, dataset ORDER BY path, dataset"
-        with _told():
-            found = self._database.execute(query)
-            while rows := found.fetchmany(count):
-                yield [(_text(dataset), path, size) for dataset, path, size in rows] if self._has_odd else rows
-
-    def first(self, low: bytes, high: bytes) -> tuple[bytes, str] | None:
-        """Return key and dataset of the first file from the one key on and below the other."""
-        with _told():
-            row = self._by_key.execute(_FIRST, (low, high)).fetchone()
-        return (row[0], _text(row[1])) if row else None
-
-    @cached_property
-    def _by_key(self) -> sqlite3.Connection:
-        """The database with its index, which nobody needs where nothing is wanted."""
-        self._database.create_function("name_key", 1, name_key, deterministic=True)
-        self._database.execute("CREATE INDEX by_key ON present (name_key(path), dataset)")
-        return self._database
-
-
-def _stored(dataset: str) -> str | bytes:
-    return dataset if dataset.isascii() else dataset.encode(*_BYTES)
-
-
-def _text(dataset: str | bytes) -> str:
-    return dataset.decode(*_BYTES) if isinstance(dataset, bytes) else dataset
-
-
-def _database(table: str) -> sqlite3.Connection:
+def nameless_database(table: str) -> sqlite3.Connection:
+    """Make a database with one table; it is gone with the connection."""
     database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
     database.executescript(_SETUP)
     database.execute(table)
+    database.execute("BEGIN")  # nobody else will ever see it, so it never ends
     return database
 
 
-def _insert(database: sqlite3.Connection, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-    with _told():
-        database.execute("BEGIN")
+def insert(database: sqlite3.Connection, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+    """Insert rows.
+
+    Raises:
+        DownloadError: `disk-full` and the like, for the folder of temporary files.
+    """
+    with told():
         database.executemany(statement, rows)
-        database.execute("COMMIT")
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
+    """Turn what SQLite raises into a DownloadError."""
     try:
         yield
     except sqlite3.Error as failure:

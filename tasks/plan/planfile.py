@@ -1,7 +1,7 @@
 """The frozen plan, and how it lies on disk: a header line, a line a transfer in batch order, then skips and presents.
 
-Many presents share a line. A batch is a run of lines, so a task run that gets the file's path and a number reads its
-own lines only.
+The presents of a folder share a line. A batch is a run of lines, so a task run that gets the file's path and a number
+reads its own lines only.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tasks.clients.tree import OURS, Tree
 from tasks.clients.verdicts import error, os_error
 from tasks.model import Skip, Transfer
+from tasks.plan.present import members
 from tasks.plan.spool import line, parsed
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     #: Reads (offset, length) of the lines.
     Read = Callable[[int, int], bytes]
 
-FORMAT = 2
+FORMAT = 3
 _HALF = ".half"
 _COPY = 1 << 20
 
@@ -133,7 +134,7 @@ class Plan:
         """Yield the files that are present: dataset and path."""
         for lines in self.present_lines:
             for row in self._rows(lines):
-                yield from map(tuple, row)
+                yield from members(row)
 
     def to_json(self) -> Json:
         """Return the header: everything but the lines."""
@@ -192,7 +193,7 @@ class Plan:
             header[name] = tuple(kind(**row) for row in value) if isinstance(value, list) else kind(**value)
         return cls(**header, read=read)
 
-    def _rows(self, lines: Lines) -> Iterator[Json]:
+    def _rows(self, lines: Lines) -> Iterator[Any]:
         return map(parsed, self.read(lines.offset, lines.length).splitlines())
 
     def _all(self) -> Iterator[bytes]:

@@ -26,7 +26,6 @@ class Spool:
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  (it lives as long as its plan)
-        self._digest = hashlib.sha256()
         self._is_at_end = True
         self.size = 0
 
@@ -43,7 +42,6 @@ class Spool:
             self._file.write(row)
         except OSError as failure:
             raise os_error(failure, tempfile.gettempdir()) from failure
-        self._digest.update(row)
         self.size += len(row)
         return self.size - len(row)
 
@@ -55,12 +53,14 @@ class Spool:
 
     def name(self, root: str) -> str:
         """Name the content, together with where it goes."""
-        digest = self._digest.copy()
+        digest = hashlib.sha256()
+        for offset in range(0, self.size, _IN_MEMORY):
+            digest.update(self.read(offset, _IN_MEMORY))
         digest.update(os.fsencode(root))
         return digest.hexdigest()[:16]
 
 
-def line(row: Json | Transfer | Skip | Sequence[tuple[str, str]]) -> bytes:
+def line(row: Json | Transfer | Skip | Sequence[object]) -> bytes:
     """Return a row as one line; halves of characters, which are no text, are kept as escapes."""
     try:
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -12,6 +12,7 @@ import os
 import tempfile
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ from tasks.catalogue import registered
 from tasks.clients.tree import Tree
 from tasks.clients.verdicts import error, os_error
 from tasks.datasets.choice import QUALITIES
-from tasks.datasets.sessions import batches
 from tasks.ledgers.opening import known_ledger
 from tasks.plan.disk import look
 from tasks.tables.files import DATASETS, INFO, SESSIONS
@@ -41,7 +41,6 @@ ORIGIN = "prefect-alyx"
 _MIN_API = "2.7.0"
 #: Hex characters of the digest that ONE compares files with; any other, or none, would count as a damaged file.
 _MD5 = 32
-_LOOKS = 5000
 
 _QC = pa.dictionary(pa.int8(), pa.string(), ordered=True)
 _SESSION_COLUMNS = pa.schema(
@@ -112,8 +111,10 @@ def _rows(root: Path, alyx: Pages, sessions: dict[str, Json]) -> Iterator[Json]:
 def _there(root: Path, paths: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, int]]]:
     """Path and size of the datasets whose file is on disk."""
     ordered = sorted(paths.items(), key=lambda item: item[1])
-    for some in batches(ordered, _LOOKS):
-        for (dataset, path), found in zip(some, look(root, [path for _, path in some]), strict=True):
+    for folder, files in groupby(ordered, key=lambda item: item[1].rpartition("/")[0]):
+        members = list(files)
+        stats = look(root, folder, [path.rpartition("/")[2] for _, path in members])
+        for (dataset, path), found in zip(members, stats, strict=True):
             if found:
                 yield dataset, (path, found[0])
 

@@ -100,8 +100,18 @@ def _plan(job, record):
         for name, item in named
     )
     router = Router(repositories, Addresses(repositories), configured=("http",))
-    nothing = {"known": lambda _: {}, "look": lambda paths: [None] * len(paths)}
-    return make_plan(datasets, root=job.place, router=router, space=Space(1 << 60, 0), **nothing)
+
+    def nothing(asked):
+        return [None] * len(asked)
+
+    return make_plan(
+        datasets,
+        root=job.place,
+        router=router,
+        space=Space(1 << 60, 0),
+        known=nothing,
+        look=lambda _, names: nothing(names),
+    )
 
 
 def one_http(job):
@@ -171,22 +181,22 @@ def noop(job):
     from tasks.plan.sources import Router
     from tasks.planning import make_plan
 
-    root = Path(job.place)
+    root, items = Path(job.place), list(job.items)
     ledger = Ledger.open(root)
-    if not ledger.known([next(iter(job.items)).path]):
-        stats = ((item, os.stat(root / item.path)) for item in job.items)
+    if not ledger.known([items[0].path]):
+        stats = ((item, os.stat(root / item.path)) for item in items)
         ledger.record(
             Outcome("d", item.path, State.PRESENT, size=item.size, digest=item.md5, mtime_ns=found.st_mtime_ns)
             for item, found in stats
         )
 
     def plan():
-        datasets = (Dataset(str(n), None, None, item.path, item.size, item.md5) for n, item in enumerate(job.items))
+        datasets = (Dataset(str(n), None, None, item.path, item.size, item.md5) for n, item in enumerate(items))
         router = Router({}, lambda *_: "")
         made = make_plan(
-            datasets, root=job.place, router=router, known=ledger.known, look=partial(look, root), space=Space(1, 0)
+            datasets, root=job.place, router=router, known=ledger.proofs, look=partial(look, root), space=Space(1, 0)
         )
-        assert made.present.files == len(job.items)
+        assert made.present.files == len(items)
 
     return plan
 

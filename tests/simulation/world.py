@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 from tasks.model import Dataset, FileRecord
@@ -47,7 +48,7 @@ def plan(root, count, ledger):
         datasets(count),
         root=str(root),
         router=Router(REPOSITORIES, Addresses(REPOSITORIES), configured=("http",)),
-        known=ledger.known,
-        look=lambda paths: look(root, paths),
+        known=ledger.proofs,
+        look=partial(look, root),
         space=Space(1 << 60, 0),
     )
