@@ -105,12 +105,12 @@ def _extent(plan: Plan) -> str:
 
 def _tell(run: Run, progress: Progress, summary: Summary) -> None:
     """Report: to Alyx where that is wanted; to people as artifacts, an event, and in the log what they should know."""
-    standing = progress.complete(summary, run.ledger.each_outcome(run.id))
+    standing = progress.complete(summary)
     told = tell_alyx(run.ledger.each_outcome(run.id), run.mismatched, run.tree, AlyxSettings.read())
     standing = replace(standing, remarks=[*standing.remarks, *told])
     for remark in standing.remarks:
         get_run_logger().warning(remark)
-    report(standing, summary, run.ledger.each_outcome(run.id), AlyxClient().url)
+    report(standing, summary, run.ledger.folders(run.id), AlyxClient().url)
 
 
 def has_room(plan: Plan) -> Plan:

@@ -76,6 +76,24 @@ class Proven(NamedTuple):
     mtime_ns: int
 
 
+class Sum(NamedTuple):
+    """How many transfers of a run ended in a state, by the source that they had, and their bytes."""
+
+    state: State
+    protocol: str
+    source: str
+    files: int
+    bytes: int
+
+
+class Folder(NamedTuple):
+    """A folder, with the slash behind it, and what a run published in it."""
+
+    folder: str
+    files: int
+    size: int
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -208,11 +226,41 @@ class Ledger:
             last = part[-1].path
 
     def _outcomes_after(self, run: str, path: str) -> list[Outcome]:
-        query = sa.select(*(transfers.c[name] for name in _OUTCOME)).where(transfers.c.run == run)
-        part = query.where(transfers.c.path > path).order_by(transfers.c.path).limit(_PART)
+        query = self._of_run(run).where(transfers.c.path > path).limit(_PART)
         with self._database.reading() as connection:
-            rows = connection.execute(part).all()
+            rows = connection.execute(query).all()
         return list(map(_read_outcome, rows))
+
+    def _of_run(self, run: str) -> sa.Select[Any]:
+        query = sa.select(*(transfers.c[name] for name in _OUTCOME))
+        return query.where(transfers.c.run == run).order_by(transfers.c.path)
+
+    def sums(self, run: str) -> list[Sum]:
+        """Return what the transfers of one run add up to, by state and source."""
+        names = (transfers.c.state, transfers.c.protocol, transfers.c.source)
+        query = sa.select(*names, sa.func.count(), sa.func.sum(transfers.c.size)).where(transfers.c.run == run)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.group_by(*names).order_by(*names)).all()
+        return [
+            Sum(State(state), protocol, source, files, int(size or 0)) for state, protocol, source, files, size in rows
+        ]
+
+    def folders(self, run: str) -> list[Folder]:
+        """Return the folders in which one run published files."""
+        # What stands behind the last slash is what is left of a path that ends in none of the path's other characters.
+        folder = sa.func.rtrim(transfers.c.path, sa.func.replace(transfers.c.path, "/", "")).label("folder")
+        query = sa.select(folder, sa.func.count(), sa.func.sum(transfers.c.size))
+        query = query.where(transfers.c.run == run, transfers.c.state == State.PUBLISHED)
+        with self._database.reading() as connection:
+            return [
+                Folder(name, files, int(size or 0)) for name, files, size in connection.execute(query.group_by(folder))
+            ]
+
+    def failures(self, run: str, most: int) -> list[Outcome]:
+        """Return the failures of one run by path, so many at the most."""
+        query = self._of_run(run).where(transfers.c.state == State.FAILED).limit(most)
+        with self._database.reading() as connection:
+            return list(map(_read_outcome, connection.execute(query)))
 
     def oldest(self, share: float) -> list[Proven]:
         """Return the files whose proof is oldest, until they are that share of all bytes; at least one, if there is."""

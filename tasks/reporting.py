@@ -13,7 +13,6 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
 from tasks.layout import place_of
-from tasks.model import Outcome, State
 from tasks.telling.answers import answers, escape
 from tasks.telling.picture import as_markdown, picture
 from tasks.telling.progress import tolerant
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tasks.layout import Place
-    from tasks.model import Json, Summary
+    from tasks.ledger import Folder
+    from tasks.model import Json, Outcome, Summary
     from tasks.plan.planfile import Plan
     from tasks.telling.answers import Standing
 
@@ -49,18 +49,18 @@ def report_batch(plan: Plan, label: str, summary: Summary) -> None:
     )
 
 
-def report(standing: Standing, summary: Summary, outcomes: Iterable[Outcome], alyx: str = "") -> None:
+def report(standing: Standing, summary: Summary, folders: Iterable[Folder], alyx: str = "") -> None:
     """Write the summary and the table of failures as artifacts, and emit the run's events.
 
     Args:
         standing: How the run stands at its end.
         summary: Its numbers.
-        outcomes: What became of each transfer.
+        folders: Where files were published.
         alyx: Address of Alyx, for links.
     """
     plan, tally = standing.plan, standing.tally
     with tolerant():
-        text = markdown(standing, summary, outcomes, alyx)
+        text = markdown(standing, summary, folders, alyx)
         create_markdown_artifact(text, key="alyx-summary", description=f"{headline(summary)}. {summary.line()}")
         if tally.failed:
             description = f"{files(tally.failed)} failed: why, and what comes next."
@@ -98,7 +98,7 @@ def failure_table(failures: Sequence[Outcome]) -> list[dict[str, str | int]]:
     ]
 
 
-def markdown(standing: Standing, summary: Summary, outcomes: Iterable[Outcome] = (), alyx: str = "") -> str:
+def markdown(standing: Standing, summary: Summary, folders: Iterable[Folder] = (), alyx: str = "") -> str:
     """The summary as Markdown, below the line of numbers that describes it; see :func:`report`."""
     plan = standing.plan
     lines = [f"### {headline(summary)}", *answers(standing)]
@@ -113,7 +113,7 @@ def markdown(standing: Standing, summary: Summary, outcomes: Iterable[Outcome] =
             *(f"- {_with_link(note)}" for note in standing.notes[:_MOST_FOLDERS]),
         ]
     lines += ["", "#### Where is it?", "", f"Below {escape(plan.root)}"]
-    lines += [*_folders(outcomes, alyx)]
+    lines += [*_folders(folders, alyx)]
     lines += ["", f"Catalogue: {escape(plan.catalogue)}"] if plan.catalogue else []
     return "\n".join(lines)
 
@@ -124,14 +124,13 @@ def _with_link(note: str) -> str:
     return f"{escape(words)}: <{address}>"
 
 
-def _folders(outcomes: Iterable[Outcome], alyx: str) -> Iterator[str]:
+def _folders(folders: Iterable[Folder], alyx: str) -> Iterator[str]:
     """The session folders that got files, with a link to what Alyx knows of each session."""
     found: dict[Place, tuple[int, int]] = {}
-    for outcome in outcomes:
-        place = place_of(outcome.path)
-        if place and outcome.state is State.PUBLISHED:
+    for folder in folders:
+        if place := place_of(folder.folder):
             count, size = found.get(place, (0, 0))
-            found[place] = (count + 1, size + (outcome.size or 0))
+            found[place] = (count + folder.files, size + folder.size)
     if found:
         yield from ("", "| session folder | files | bytes |", "| --- | ---: | ---: |")
     for place, (count, size) in sorted(found.items())[:_MOST_FOLDERS]:

@@ -10,9 +10,10 @@ import pytest
 
 from tasks.clients.tree import OURS
 from tasks.clients.verdicts import DownloadError, Verdict, ledger_error
-from tasks.ledger import Ledger
+from tasks.ledger import Folder, Ledger
 from tasks.ledgers.engines import ledger_file, schema_of
 from tasks.model import Outcome, Proof, State, Summary
+from tasks.transfer.tally import Tally
 
 MD5, OTHER_MD5 = "a" * 32, "b" * 32
 MORNING = datetime(2026, 11, 22, 6, tzinfo=UTC)
@@ -152,6 +153,28 @@ def test_proofs_are_looked_up_for_many_paths_at_once(ledger):
     assert ledger.known([paths[i] for i in asked]) == {paths[i]: Proof(3, MD5, i) for i in asked}
     assert ledger.known([]) == {}
     assert len(ledger.known()) == 3000
+
+
+def test_the_database_adds_a_run_up_as_its_outcomes_do(ledger):
+    paths = ["a.npy", "lab/a.npy", "lab/b.npy", "lab/#r#/ä ß.npy", "lab/x/aaa/aaaa", "lab/x/a.a.a", "lab/%_'/b"]
+    told = [published(path, size=number, source=f"server {number % 2}") for number, path in enumerate(paths)]
+    told += [failed("lab/f.npy"), failed("lab/g.npy", size=None), Outcome("id", "lab/s.npy", State.SKIPPED)]
+    ledger.record(told, run="one")
+    ledger.record([published("lab/other.npy"), failed("lab/z.npy")], run="other")
+    tally, one_by_one = Tally.of_sums(ledger.sums("one"), slowest=[]), Tally.of(told)
+    assert (tally.files, tally.bytes, tally.failed) == (one_by_one.files, one_by_one.bytes, one_by_one.failed)
+    assert tally.given == one_by_one.given
+    assert [failure.path for failure in ledger.failures("one", 500)] == ["lab/f.npy", "lab/g.npy"]
+    assert len(ledger.failures("one", 1)) == 1
+    assert sorted(ledger.folders("one")) == [
+        Folder("", 1, 0),
+        Folder("lab/", 2, 3),
+        Folder("lab/#r#/", 1, 3),
+        Folder("lab/%_'/", 1, 6),
+        Folder("lab/x/", 1, 5),
+        Folder("lab/x/aaa/", 1, 4),
+    ]
+    assert (ledger.sums("none"), ledger.folders("none"), ledger.failures("none", 9)) == ([], [], [])
 
 
 def test_proofs_come_in_the_order_of_the_paths_that_were_asked_for(ledger):

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tasks.layout import place_of
+from tasks.ledger import Folder
 from tasks.model import Outcome, State, Summary
 from tasks.plan.planfile import Lines, Plan, Space, Total
 from tasks.reporting import markdown
@@ -201,7 +202,7 @@ def test_a_run_without_bytes_has_a_picture_too(pairs):
 
 def test_the_summary_holds_the_picture_as_an_image_and_links_the_session():
     about = over(published(), failed())
-    text = markdown(about, about.summary, [published(), failed()], "https://alyx.example.org")
+    text = markdown(about, about.summary, [Folder(f"{FOLDER}/alf/", 1, MB)], "https://alyx.example.org")
     (encoded,) = re.findall(r"\]\(data:image/svg\+xml;base64,([\w+/=]+)\)", text)
     assert base64.b64decode(encoded).startswith(b"<svg")
     link = "https://alyx.example.org/sessions?subject=KS005&date_range=2019-04-01%2C2019-04-01&number=1"

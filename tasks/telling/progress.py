@@ -13,14 +13,13 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from tasks.telling.answers import Standing, answers
 from tasks.telling.throughput import Throughput
-from tasks.transfer.tally import Tally
 from tasks.wording import duration, human_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
-    from tasks.model import Outcome, Summary
+    from tasks.model import Summary
     from tasks.plan.planfile import Plan
     from tasks.transfer.runs import Run
 
@@ -81,14 +80,13 @@ class Progress:
             self._update(standing)
         return standing
 
-    def complete(self, summary: Summary, outcomes: Iterable[Outcome]) -> Standing:
-        """Move to the end, or stay where a run stopped; return how it stands.
+    def complete(self, summary: Summary) -> Standing:
+        """Move to the end, or stay where a run stopped; return how it stands, other processes included.
 
         Args:
             summary: What the run ended with.
-            outcomes: What became of each transfer, those of other processes included.
         """
-        standing = replace(self.look(), tally=Tally.of(outcomes), summary=summary)
+        standing = replace(self.look(), tally=self.run.settled(), summary=summary)
         self._percent = self._percent if summary.stopped else 100.0
         self._update(standing)
         return standing

@@ -68,9 +68,11 @@ def server_limit(host: str) -> str:
 
 def limits_of(transfers: Iterable[Transfer]) -> list[str]:
     """Name the limits of all that a batch asks first."""
-    first = {transfer.sources[0] for transfer in transfers if transfer.sources}
-    servers = {server_limit(host_of(source.address)) for source in first}
-    return sorted(servers | {repository_limit(source.repository) for source in first})
+    first = [transfer.sources[0] for transfer in transfers if transfer.sources]
+    # An address of each server will do: to take every one apart costs more than to read it.
+    servers = {source.address.partition("://")[2].partition("/")[0]: source.address for source in first}
+    names = {server_limit(host_of(address)) for address in servers.values()}
+    return sorted(names | {repository_limit(name) for name in {source.repository for source in first}})
 
 
 def host_of(address: str) -> str:

@@ -21,7 +21,7 @@ from tasks.transfer.bandwidth import meter
 from tasks.transfer.carrying import Carrier
 from tasks.transfer.managed import Delivery, prune_received
 from tasks.transfer.switchboard import Switchboard
-from tasks.transfer.tally import Tally
+from tasks.transfer.tally import MOST_FAILURES, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,6 +102,12 @@ class Run:
             self.mismatched.append(outcome)
         if outcome.verdict == Verdict.STOP_RUN:
             self.stop(f"{outcome.reason} {outcome.next_step}".strip())
+
+    def settled(self) -> Tally:
+        """What became of the run's transfers in all processes, as the ledger knows it."""
+        whole = Tally.of_sums(self.ledger.sums(self.id), slowest=self.tally.slowest)
+        whole.failures = self.ledger.failures(self.id, MOST_FAILURES) if whole.failed else []
+        return whole
 
     def stop(self, why: str) -> None:
         """Stop all batches; the first reason counts, since the others may only follow from it."""

@@ -108,14 +108,16 @@ class SmallFiles:
 
     def groups(self) -> Iterator[list[Arrival]]:
         """Yield what came and is proven, in groups: full ones, or what came within a moment."""
-        due = self._pace.monotonic() + GROUP_SECONDS
         try:
-            while self._go_on():
-                if len(self._group) >= GROUP_FILES or self._pace.monotonic() >= due:
-                    yield from self._grouped()
-                    due = self._pace.monotonic() + GROUP_SECONDS
-            self._note_the_stop()
-            yield from self._grouped()
+            with self._carrier.switchboard.turns.taken() as turn:
+                due = self._pace.monotonic() + GROUP_SECONDS
+                while self._go_on():
+                    if len(self._group) >= GROUP_FILES or self._pace.monotonic() >= due:
+                        yield from self._grouped()
+                        turn.look()
+                        due = self._pace.monotonic() + GROUP_SECONDS
+                self._note_the_stop()
+                yield from self._grouped()
         finally:
             self._end()
 

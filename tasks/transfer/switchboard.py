@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.clients import DownloadClient, DownloadError, Verdict, WireOptions, client_for
 from tasks.clients.verdicts import error, printable
 from tasks.plan.sources import ANYWHERE
+from tasks.transfer.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,8 @@ class Switchboard:
     A repository that refuses its credentials is closed: it is not asked again. One that keeps failing is
     asked last, until it answers (a circuit breaker); and where it asks for more patience than a file has, not before
     that time. `refusals` holds, by protocol and repository, how often one could
-    not give a file that it was asked for, and why at last. `came` counts files that came many at a time, about.
+    not give a file that it was asked for, and why at last. `came` counts files that came many at a time, about;
+    `turns` says which batch may keep the interpreter busy.
 
     Args:
         repositories: What Alyx answers for each repository, by name.
@@ -56,6 +58,7 @@ class Switchboard:
         self._trouble: Counter[tuple[str, str]] = Counter()
         self._resting: dict[tuple[str, str], tuple[float, DownloadError]] = {}
         self.came = 0
+        self.turns = Turns()
         self._lock = threading.Lock()
 
     def order(self, sources: Sequence[Source]) -> list[Source]:

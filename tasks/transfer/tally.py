@@ -13,6 +13,7 @@ from tasks.model import State
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tasks.ledger import Sum
     from tasks.model import Outcome
 
 #: Failures that are kept for the eye; the others are only counted.
@@ -48,6 +49,19 @@ class Tally:
         tally = cls()
         for outcome in outcomes:
             tally.note(outcome)
+        return tally
+
+    @classmethod
+    def of_sums(cls, sums: Iterable[Sum], slowest: list[Outcome]) -> Self:
+        """Make one of what the ledger has added up; it does not know how long a file took."""
+        tally = cls(slowest=list(slowest))
+        for one in sums:
+            tally.files += one.files
+            tally.bytes += one.bytes
+            if one.state is State.FAILED:
+                tally.failed += one.files
+            elif one.state is State.PUBLISHED:
+                tally.given[one.protocol, one.source] = (one.files, one.bytes)
         return tally
 
     def note(self, outcome: Outcome) -> None:
