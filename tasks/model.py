@@ -66,8 +66,7 @@ class Dataset(NamedTuple):
     records: tuple[FileRecord, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """One place a dataset's bytes can be had from."""
 
     protocol: str
@@ -75,8 +74,7 @@ class Source:
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(NamedTuple):
     """A dataset, its sources in order of precedence, and its destination under the root."""
 
     dataset: str
@@ -87,10 +85,15 @@ class Transfer:
     lab: str | None = None
     session: str | None = None
 
+    def to_json(self) -> Json:
+        """Return what lies in a plan on disk."""
+        return {**self._asdict(), "sources": [source._asdict() for source in self.sources]}
+
     @classmethod
     def from_json(cls, row: Json) -> Self:
         """Rebuild what lies in a plan on disk."""
-        return cls(**{**row, "sources": tuple(Source(**source) for source in row["sources"])})
+        row["sources"] = tuple([Source(**source) for source in row["sources"]])
+        return cls(**row)
 
 
 @dataclass(frozen=True, slots=True)

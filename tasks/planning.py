@@ -168,7 +168,7 @@ class _Draft:
         transfer = Transfer(
             dataset.id, dataset.path, dataset.size, dataset.digest, sources, dataset.lab, dataset.session
         )
-        text = line(transfer)
+        text = line(transfer.to_json())
         key, route = name_key(dataset.path), self._route(sources)
         return Entry(key, dataset.path, stands.value, dataset.size, route, self.spool.put(text), len(text))
 

@@ -48,7 +48,7 @@ def test_after_a_crash_at_any_step_the_tree_is_right_and_a_rerun_makes_it_whole(
     with lab_of(tmp_path / "lab", files=3, file_bytes=5_000):
         whole = Job.of(tmp_path / "root")
         first, *others = whole.transfers
-        whole = replace(whole, transfers=(replace(first, digest=""), *others))  # its partial names its version
+        whole = replace(whole, transfers=(first._replace(digest=""), *others))  # its partial names its version
         step, exit_code = 0, 9
         while exit_code == 9:
             job = replace(whole, root=tmp_path / f"root {step}")

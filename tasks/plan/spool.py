@@ -16,7 +16,7 @@ from tasks.clients.verdicts import os_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tasks.model import Json, Skip, Transfer
+    from tasks.model import Json, Skip
 
 _IN_MEMORY = 1 << 20
 
@@ -60,7 +60,7 @@ class Spool:
         return digest.hexdigest()[:16]
 
 
-def line(row: Json | Transfer | Skip | Sequence[object]) -> bytes:
+def line(row: Json | Skip | Sequence[object]) -> bytes:
     """Return a row as one line; halves of characters, which are no text, are kept as escapes."""
     try:
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

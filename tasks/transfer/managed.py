@@ -5,7 +5,6 @@ Globus is the one such service. What it does not bring goes on to the transfer's
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.clients.globus import GlobusClient, adopt
@@ -151,5 +150,5 @@ class Delivery:
         others = tuple(one for one in passed.transfer.sources if not is_managed(one) and one not in passed.said)
         if not others:
             return failed(passed.transfer, failure, {**passed.said, passed.source: failure}, passed.receipt)
-        self.left.append(replace(passed.transfer, sources=others))
+        self.left.append(passed.transfer._replace(sources=others))
         return None
