@@ -11,8 +11,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
+
+    #: Values without their names: half the time to read, for what is read of every file.
+    Row = Sequence[Any]
 
 Json = dict[str, Any]
 
@@ -85,15 +88,14 @@ class Transfer(NamedTuple):
     lab: str | None = None
     session: str | None = None
 
-    def to_json(self) -> Json:
-        """Return what lies in a plan on disk."""
-        return {**self._asdict(), "sources": [source._asdict() for source in self.sources]}
+    def to_row(self) -> Row:
+        """Return what lies in a plan on disk: the values, and those of each source."""
+        return (*self[:4], tuple(map(tuple, self.sources)), *self[5:])
 
     @classmethod
-    def from_json(cls, row: Json) -> Self:
+    def from_row(cls, row: Row) -> Self:
         """Rebuild what lies in a plan on disk."""
-        row["sources"] = tuple([Source(**source) for source in row["sources"]])
-        return cls(**row)
+        return cls._make((*row[:4], tuple(map(Source._make, row[4])), *row[5:]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ class _Draft:
         transfer = Transfer(
             dataset.id, dataset.path, dataset.size, dataset.digest, sources, dataset.lab, dataset.session
         )
-        text = line(transfer.to_json())
+        text = line(transfer.to_row())
         key, route = name_key(dataset.path), self._route(sources)
         return Entry(key, dataset.path, stands.value, dataset.size, route, self.spool.put(text), len(text))
 
@@ -233,7 +233,7 @@ class _Draft:
                 self.leave_out([Skip(refused.dataset, refused.path, reason)])
 
     def _read(self, entry: Entry) -> Transfer:
-        return Transfer.from_json(parsed(self.spool.read(entry.offset, entry.length)))
+        return Transfer.from_row(parsed(self.spool.read(entry.offset, entry.length)))
 
     def _write(self, body: Spool, entries: Sequence[Entry]) -> Lines:
         start = body.size

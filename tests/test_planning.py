@@ -317,8 +317,10 @@ def test_every_transfer_is_in_exactly_one_batch_large_files_first(sizes):
         ([], 0),
         ([1000], 1),
         ([1000] * 99, 1),
-        ([1000] * 1000, SIDE_BY_SIDE),  # some work, side by side
-        ([1000] * (BATCH_FILES * 5), 6),  # the bytes of the files count too
+        ([1000] * (BATCH_FILES // 2), 1),
+        ([1000] * (BATCH_FILES * 2), 2),
+        ([1000] * (BATCH_FILES * 3), SIDE_BY_SIDE),  # some work, side by side
+        ([1000] * (BATCH_FILES * 5), 5),
         ([BATCH_BYTES] * 7, 8),
         ([10 * BATCH_BYTES] + [1000] * 100, 2),  # a giant has a batch of its own
         ([BATCH_BYTES] * (MOST_BATCHES + 100), MOST_BATCHES),

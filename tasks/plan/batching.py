@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -17,7 +16,7 @@ BATCH_BYTES = 5_000_000_000
 MOST_BATCHES = 200
 #: Batches to run side by side, as long as each keeps this share of a full one.
 SIDE_BY_SIDE = 4
-SMALLEST_BATCH = 0.05
+SMALLEST_BATCH = 0.7
 
 
 class Sized(Protocol):
@@ -49,7 +48,7 @@ def cut(items: Iterable[Item], total: float) -> Iterator[list[Item]]:
         items: In the order of the tree; one batch of them is held at a time.
         total: Their work.
     """
-    count = min(MOST_BATCHES, max(1, math.ceil(total), min(SIDE_BY_SIDE, int(total / SMALLEST_BATCH))))
+    count = min(MOST_BATCHES, max(1, round(total), min(SIDE_BY_SIDE, int(total / SMALLEST_BATCH))))
     done = 0.0
 
     def number(item: Item) -> int:

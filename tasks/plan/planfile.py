@@ -124,7 +124,7 @@ class Plan:
         Raises:
             OSError, ValueError: The file that the plan was loaded from is gone or spoilt; see `read_batch`.
         """
-        return [Transfer.from_json(row) for row in self._rows(self.batches[batch])]
+        return [Transfer.from_row(row) for row in self._rows(self.batches[batch])]
 
     def skips(self) -> Iterator[Skip]:
         """Yield what is left out, and why."""

@@ -94,7 +94,7 @@ def _shard(plan: Plan, transfers: list[Transfer]) -> Plan:
 def _write(body: Spool, batch: list[Transfer]) -> Lines:
     start, total = body.size, _total(batch)
     for transfer in batch:
-        body.put(line(transfer.to_json()))
+        body.put(line(transfer.to_row()))
     return Lines(start, body.size - start, total.files, total.bytes)
 
 
