@@ -26,7 +26,7 @@ By = Literal["neighbours", "lab", "subject", "date"]
 #: Parts of `lab/Subjects/subject/date/...` that name the group.
 _DEPTH: dict[By, int] = {"neighbours": 0, "lab": 1, "subject": 3, "date": 4}
 #: Work of a shard, in full batches, and how many there are at most; a batch is 10 to 60 seconds of work.
-SHARD_WORK = 10.0
+SHARD_WORK = 5.0
 MOST_SHARDS = 200
 
 

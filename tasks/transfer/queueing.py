@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: Up to here a thread of its own costs more than it brings, though it would hash beside the others.
 SMALL_BYTES = 2 << 20
-#: How far ahead larger files are looked for over a long line: about a batch.
+#: How far ahead larger files are looked for over a long line.
 _AHEAD_FILES = 5000
 
 

@@ -47,11 +47,15 @@ class Turns:
 
 
 class Turn:
-    """One batch's turn; :meth:`Turns.taken` makes it."""
+    """One batch's turn; :meth:`Turns.taken` makes it.
+
+    Attributes:
+        holds: Whether it is this batch's turn; one that had to wait for too long goes on without.
+    """
 
     def __init__(self, lock: threading.Lock, clock: Callable[[], float], worked: Callable[[], float]) -> None:
         self._lock, self._clock, self._worked = lock, clock, worked
-        self._holds = lock.acquire(timeout=PATIENCE_SECONDS)
+        self.holds = lock.acquire(timeout=PATIENCE_SECONDS)
         self._looked, self._had_worked = clock(), worked()
 
     def look(self) -> None:
@@ -63,6 +67,6 @@ class Turn:
 
     def end(self) -> None:
         """Let the turn go."""
-        if self._holds:
-            self._holds = False
+        if self.holds:
+            self.holds = False
             self._lock.release()

@@ -111,7 +111,7 @@ def main() -> None:
         for tables in (small_files, alf_mix, large_files):
             charts += [table.measure() for table in tables(bench) if options.only in table.title]
         if options.only in "The whole flow":
-            whole_flow(bench.job(small(bench.www, 1000 if options.quick else 10_000)), bench.rounds)
+            whole_flow(bench.job(small(bench.www, 1000 if options.quick else 10_000)), 1 if options.quick else 7)
         if options.only in "Nothing to do":
             nothing_to_do(folder / "tree", 10_000 if options.quick else 100_000)
         if options.only in "Peak memory":
