@@ -38,7 +38,7 @@ class AlyxSettings(PrefectBaseSettings):
         "can answer exactly), or auto: tables for selections of many sessions.",
     )
     connections: int = Field(
-        default_factory=lambda: os.environ.get("ONE_HTTP_DL_THREADS") or 8,
+        default_factory=lambda: os.environ.get("ONE_HTTP_DL_THREADS") or 16,
         ge=1,
         le=64,
         validate_default=True,
